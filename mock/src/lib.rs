@@ -1,0 +1,1 @@
+//! A Plexsphere control plane in a box, for tests and examples.

@@ -1,0 +1,1 @@
+//! Handwritten types that the generated ones use.
