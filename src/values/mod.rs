@@ -4,10 +4,13 @@ mod lenient;
 mod open_string;
 mod raw_json;
 mod secret;
+mod timestamp;
 mod trigger;
 
 pub(crate) use lenient::null_is_empty;
+pub(crate) use open_string::open_string;
 pub use open_string::{AckStatus, ActionType, NodeStatus, ResultStatus};
 pub use raw_json::RawJson;
 pub use secret::Secret;
+pub use timestamp::{Timestamp, TimestampError};
 pub use trigger::Trigger;
