@@ -161,7 +161,8 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(TimestampVisitor)
+        // Asked for a string, `serde_json` would quote a number that it finds instead.
+        deserializer.deserialize_any(TimestampVisitor)
     }
 }
 
