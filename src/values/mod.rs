@@ -1,5 +1,6 @@
 //! Handwritten types that the generated ones use: each a leaf, none knows of HTTP.
 
+mod decode;
 mod lenient;
 mod open_string;
 mod raw_json;
@@ -7,6 +8,8 @@ mod secret;
 mod timestamp;
 mod trigger;
 
+pub use decode::DecodeError;
+pub(crate) use decode::decode;
 pub(crate) use lenient::null_is_empty;
 pub(crate) use open_string::open_string;
 pub use open_string::{AckStatus, ActionType, NodeStatus, ResultStatus};
