@@ -45,7 +45,7 @@ pub enum FailureAction {
     /// The token was refused (401): ask the auth callback for a new one, else follow the
     /// [`FailurePolicy`](super::FailurePolicy).
     RetryAuth,
-    /// The token was refused (401), but it is no longer the one in use: try the new one at once.
+    /// The token was refused (401, 403, 404), but it is no longer the one in use: try the new one at once.
     RetryNewToken,
     /// The server says when (429; 503 with `Retry-After`): wait at least that long, and never less than the back-off.
     RespectServer {
@@ -78,7 +78,7 @@ impl FailureAction {
 /// | HTML, whatever the status | [`RetryTransient`](FailureAction::RetryTransient) |
 /// | 204, 501 | [`PollInstead`](FailureAction::PollInstead) |
 /// | 400, 410 to a cursor | [`DropCursor`](FailureAction::DropCursor) |
-/// | 401, the token has changed since | [`RetryNewToken`](FailureAction::RetryNewToken) |
+/// | 401, 403, 404, but the token has changed since | [`RetryNewToken`](FailureAction::RetryNewToken) |
 /// | 401 | [`RetryAuth`](FailureAction::RetryAuth) |
 /// | 403, 404 | [`PermanentFailure`](FailureAction::PermanentFailure) |
 /// | 408, 425 | [`RetryTransient`](FailureAction::RetryTransient) |
@@ -92,7 +92,7 @@ pub fn classify(failure: &Failure) -> FailureAction {
         _ if failure.html => FailureAction::RetryTransient,
         Some(204 | 501) => FailureAction::PollInstead,
         Some(400 | 410) if failure.cursor_sent => FailureAction::DropCursor,
-        Some(401) if failure.token_changed_since => FailureAction::RetryNewToken,
+        Some(401 | 403 | 404) if failure.token_changed_since => FailureAction::RetryNewToken,
         Some(401) => FailureAction::RetryAuth,
         Some(403 | 404) => FailureAction::PermanentFailure,
         Some(408 | 425) => FailureAction::RetryTransient,
@@ -124,7 +124,7 @@ mod tests {
         match status {
             204 | 501 => PollInstead,
             401 => [RetryAuth, RetryNewToken][usize::from(f.token_changed_since)],
-            403 | 404 => PermanentFailure,
+            403 | 404 => [PermanentFailure, RetryNewToken][usize::from(f.token_changed_since)],
             429 => RespectServer { retry_after: None },
             400 | 410 => [RetrySlowly, DropCursor][usize::from(f.cursor_sent)],
             408 | 425 => RetryTransient,

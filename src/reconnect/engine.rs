@@ -36,7 +36,6 @@
 //! | Connecting, Streaming | Failed | what the [`FailureAction`] says: back-off, slow schedule, Authenticating, Stopped; or, for a new token, Connecting |
 //! | Authenticating | AuthRecovered | Connecting at once; if such tokens are refused in a row, after a growing gap |
 //! | Authenticating | AuthRefused | Stopped; under the persistent policy Waiting on the slow schedule |
-//! | Authenticating | TokenChanged | stays; a following AuthRefused counts as AuthRecovered |
 //! | Waiting | TimerFired | Polling or Connecting, whichever is due |
 //! | Waiting, Polling after a refusal | TokenChanged, AuthRecovered | Connecting at once, or as soon as the poll is done |
 //! | Connecting, Streaming, Waiting | NetworkChanged | back-off and slow schedule start anew; Connecting, at least 1 s after the last connect |
@@ -149,7 +148,6 @@ impl ReconnectEngine {
             (Connecting | Streaming { .. }, Ended) => self.ended(now, random),
             (Connecting | Streaming { .. }, Failed(action)) => self.failed(action, now, random),
             (Authenticating, AuthRecovered) => self.renew(now, random),
-            (Authenticating, AuthRefused) if self.token_pending => self.renew(now, random),
             (Authenticating, AuthRefused) => self.refused(StopReason::Unauthorized, now, random),
             (Polling, PollDone(result)) => self.polled(result, now, random),
             (_, TokenChanged | AuthRecovered) => self.token_changed(now, random),
@@ -301,7 +299,6 @@ impl ReconnectEngine {
     fn token_changed(&mut self, now: Duration, random: u64) -> Command {
         self.forgive_polls(now, random);
         match self.state {
-            State::Authenticating => self.token_pending = true,
             State::Waiting if self.slow => {
                 let due = self.renewal_due(now, random).min(self.connect_at);
                 return self.reconnect_at(due, now);

@@ -25,11 +25,11 @@ pub enum Input {
     TimerFired,
     /// The poll ended. A failed one never stops the engine: the stream's own answer decides that.
     PollDone(Result<(), FailureAction>),
-    /// The auth callback supplied a token other than the one refused, and it is now in use.
+    /// The auth callback is done, and the token now in use is not the refused one, whoever put it there.
     AuthRecovered,
-    /// The auth callback supplied no token, or the refused one again, or there is no callback.
+    /// The auth callback is done or there is none, and the refused token is still the one in use.
     AuthRefused,
-    /// Somebody put a new token in use.
+    /// A token is in use that no answer has refused yet.
     TokenChanged,
     /// The machine's network changed: what is open may be dead, and what failed may work now.
     NetworkChanged,
