@@ -86,6 +86,11 @@ impl Timestamp {
         }
     }
 
+    /// The time between two instants, whichever is the later.
+    pub fn abs_diff(self, other: Self) -> Duration {
+        duration_of((self.unix_nanos() - other.unix_nanos()).unsigned_abs())
+    }
+
     /// Whether this is 0001-01-01T00:00:00Z, which a Go program sends for a time
     /// that was never set.
     pub fn is_go_zero(self) -> bool {

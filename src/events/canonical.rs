@@ -1,0 +1,102 @@
+//! The signed bytes of an envelope: what Go's `encoding/json` writes for its five
+//! fields, the payload's own spelling kept.
+
+use std::io::Write;
+
+use super::SignedEnvelope;
+use crate::values::Timestamp;
+
+/// Room for the names, the time and some escapes, so that the usual envelope needs
+/// one allocation.
+const SLACK: usize = 160;
+
+/// The canonical form. A missing time is written as Go writes one that was never set.
+pub(super) fn signed_bytes(envelope: &SignedEnvelope) -> Vec<u8> {
+    let event_type = envelope.event_type.as_str();
+    let payload = envelope.payload.get();
+    let strings = event_type.len() + envelope.event_id.len() + envelope.nonce.len();
+    let mut out = Vec::with_capacity(strings + payload.len() + payload.len() / 8 + SLACK);
+    out.extend_from_slice(br#"{"event_type":"#);
+    push_string(&mut out, event_type);
+    out.extend_from_slice(br#","event_id":"#);
+    push_string(&mut out, &envelope.event_id);
+    out.extend_from_slice(br#","issued_at":""#);
+    // Writing to a vector cannot fail.
+    let _ = write!(out, "{}", envelope.issued_at.unwrap_or(Timestamp::GO_ZERO));
+    out.extend_from_slice(br#"","nonce":"#);
+    push_string(&mut out, &envelope.nonce);
+    out.extend_from_slice(br#","payload":"#);
+    push_payload(&mut out, payload);
+    out.push(b'}');
+    out
+}
+
+/// A decoded string, encoded again.
+fn push_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    for character in text.chars() {
+        match character {
+            '"' => out.extend_from_slice(br#"\""#),
+            '\\' => out.extend_from_slice(br"\\"),
+            '\n' => out.extend_from_slice(br"\n"),
+            '\r' => out.extend_from_slice(br"\r"),
+            '\t' => out.extend_from_slice(br"\t"),
+            '\u{8}' => out.extend_from_slice(br"\b"),
+            '\u{c}' => out.extend_from_slice(br"\f"),
+            '\0'..' ' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => push_escape(out, character),
+            other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
+fn push_escape(out: &mut Vec<u8>, character: char) {
+    // Writing to a vector cannot fail.
+    let _ = write!(out, "\\u{:04x}", u32::from(character));
+}
+
+/// JSON text without the white space between its parts, and with the characters
+/// escaped that Go escapes. All else is copied, in runs as long as they come.
+///
+/// The text is valid JSON (`RawJson` holds nothing else), so a backslash stands in a
+/// string and has a character after it.
+fn push_payload(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    let (mut copied, mut at, mut in_string) = (0, 0, false);
+    while let Some(ordinary) = bytes[at..].iter().position(|&byte| SPECIAL[usize::from(byte)]) {
+        at += ordinary;
+        let (length, replacement) = match &bytes[at..] {
+            [b'"', ..] => {
+                in_string = !in_string;
+                (1, None)
+            }
+            [b'\\', _, ..] => (2, None),
+            [b' ' | b'\n' | b'\r' | b'\t', ..] if !in_string => (1, Some("")),
+            [b'<', ..] => (1, Some(r"\u003c")),
+            [b'>', ..] => (1, Some(r"\u003e")),
+            [b'&', ..] => (1, Some(r"\u0026")),
+            [0xe2, 0x80, 0xa8, ..] => (3, Some(r"\u2028")),
+            [0xe2, 0x80, 0xa9, ..] => (3, Some(r"\u2029")),
+            _ => (1, None),
+        };
+        if let Some(replacement) = replacement {
+            out.extend_from_slice(&bytes[copied..at]);
+            out.extend_from_slice(replacement.as_bytes());
+            copied = at + length;
+        }
+        at += length;
+    }
+    out.extend_from_slice(&bytes[copied..]);
+}
+
+/// The bytes that a payload cannot always be copied over.
+const SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let bytes = b"\"\\ \n\r\t<>&\xe2";
+    let mut index = 0;
+    while index < bytes.len() {
+        table[bytes[index] as usize] = true;
+        index += 1;
+    }
+    table
+};
