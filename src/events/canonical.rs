@@ -100,3 +100,89 @@ const SPECIAL: [bool; 256] = {
     }
     table
 };
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::values::RawJson;
+
+    /// A JSON text in pieces: white space may stand between any two of them.
+    type Pieces = Vec<String>;
+
+    fn json() -> impl Strategy<Value = Pieces> {
+        let string = vec(
+            prop_oneof![
+                "[ -!#-\\[\\]-~]{0,8}",
+                "[\u{e0}-\u{ff}\u{2020}-\u{2030}\u{10000}-\u{10010}]{1,4}",
+                Just(r#"\""#.to_owned()),
+                Just(r"\\".to_owned()),
+                Just(r"\u003C\ud800\/\b".to_owned()),
+            ],
+            0..6,
+        )
+        .prop_map(|parts| vec![format!("\"{}\"", parts.concat())]);
+        let scalar = prop_oneof!["1E400|-0\\.50|null|true"].prop_map(|text| vec![text]);
+        prop_oneof![string.clone(), scalar].prop_recursive(4, 40, 5, move |inner| {
+            let member = (string.clone(), inner.clone())
+                .prop_map(|(name, value)| [name, vec![":".to_owned()], value].concat());
+            prop_oneof![
+                vec(inner, 0..5).prop_map(|items| bracketed("[", items, "]")),
+                vec(member, 0..5).prop_map(|members| bracketed("{", members, "}")),
+            ]
+        })
+    }
+
+    fn bracketed(open: &str, items: Vec<Pieces>, close: &str) -> Pieces {
+        let inner = items.join(&",".to_owned());
+        [vec![open.to_owned()], inner, vec![close.to_owned()]].concat()
+    }
+
+    fn html_escaped(text: String) -> String {
+        text.replace('<', r"\u003c")
+            .replace('>', r"\u003e")
+            .replace('&', r"\u0026")
+            .replace('\u{2028}', r"\u2028")
+            .replace('\u{2029}', r"\u2029")
+    }
+
+    /// `serde_json` writes all but the five characters as Go does.
+    fn slow_string(text: &str) -> String {
+        html_escaped(serde_json::to_string(text).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn the_signed_bytes_are_those_of_a_slow_and_obvious_writer(
+            pieces in json(),
+            spaces in vec("[ \n\r\t]{0,3}", 1..50),
+            event_type in ".{1,8}",
+            event_id in "[\u{0}-\u{7f}\u{2027}-\u{202a}]{0,12}",
+            nonce in any::<String>(),
+        ) {
+            let spaced = pieces.iter().zip(spaces.iter().cycle());
+            let spaced: String = spaced.map(|(piece, space)| format!("{space}{piece}")).collect();
+            let payload = RawJson::from_text(spaced.trim_start()).unwrap();
+            let mut envelope = SignedEnvelope::new(event_type.as_str(), event_id.as_str(), payload);
+            envelope.nonce = nonce.clone();
+            envelope.issued_at = Some("2025-01-15T10:30:00.10+02:00".parse().unwrap());
+            let expected = format!(
+                r#"{{"event_type":{},"event_id":{},"issued_at":"2025-01-15T10:30:00.1+02:00","nonce":{},"payload":{}}}"#,
+                slow_string(&event_type),
+                slow_string(&event_id),
+                slow_string(&nonce),
+                html_escaped(pieces.concat()),
+            );
+            prop_assert_eq!(String::from_utf8(signed_bytes(&envelope)).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_missing_is_written_as_the_zero_of_go() {
+        let bytes = signed_bytes(&SignedEnvelope::new("a", "b", RawJson::default()));
+        let expected = r#"{"event_type":"a","event_id":"b","issued_at":"0001-01-01T00:00:00Z","nonce":"","payload":null}"#;
+        assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+    }
+}

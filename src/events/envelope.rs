@@ -90,7 +90,7 @@ impl SignedEnvelope {
     /// When the payload does not fit the type. The error gives the path, the line and
     /// what was expected, and never quotes a value.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        decode::payload(self.payload.get())
+        decode::payload(&self.payload)
     }
 
     /// The bytes that the signature covers: the five other fields in canonical form.

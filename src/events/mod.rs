@@ -11,3 +11,6 @@ pub use verifier::{
     DEFAULT_NONCE_CAPACITY, DEFAULT_TIME_WINDOW, Ed25519Verifier, EventVerifier, KeyError,
     NoOpVerifier, NonceSnapshot, SigningKeyUpdate, Verdict, Verified, VerifyError,
 };
+mod parser;
+
+pub use parser::{DEFAULT_EVENT_LIMIT, SseEvent, SseItem, SseItems, SseParser};

@@ -195,7 +195,8 @@ impl Visitor<'_> for TimestampVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
-        text.parse().map_err(|TimestampError| E::custom("expected an RFC 3339 time"))
+        text.parse()
+            .map_err(|TimestampError| E::invalid_value(Unexpected::Other("a string"), &self))
     }
 
     // The default of these quotes the value.

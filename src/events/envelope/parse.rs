@@ -222,3 +222,157 @@ fn folded(character: char) -> char {
         other => other.to_ascii_lowercase(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::events::EventType;
+
+    fn refusal(data: impl AsRef<[u8]>) -> EnvelopeError {
+        SignedEnvelope::parse(data).unwrap_err()
+    }
+
+    fn with(field: &str) -> String {
+        format!(r#"{{"event_type":"peer_added","event_id":"evt-1",{field}}}"#)
+    }
+
+    #[test]
+    fn every_field_is_read_and_the_payload_is_kept_as_it_stands() {
+        let payload =
+            "{ \"b\" : 1.0,\n \"a\": [12345678901234567890123, {\"\\u0061\": 2}], \"a\": 1 }";
+        let envelope = SignedEnvelope::parse(format!(
+            r#" {{"signature":"c2ln","payload":  {payload} ,"nonce":"n\u002d1","unknown":{{"nonce":1}},
+            "issued_at":"2025-01-15T10:30:00.100Z","event_id":"evt-1","\u0065vent_type":"peer_added"}} "#
+        ))
+        .unwrap();
+        assert_eq!(envelope.event_type, EventType::PeerAdded);
+        assert_eq!(envelope.event_id, "evt-1");
+        assert_eq!(envelope.issued_at.unwrap().to_string(), "2025-01-15T10:30:00.1Z");
+        assert_eq!(envelope.nonce, "n-1");
+        assert_eq!(envelope.payload.get(), payload);
+        assert_eq!(envelope.signature, "c2ln");
+    }
+
+    #[test]
+    fn type_and_id_are_enough_and_null_is_as_good_as_nothing() {
+        let short = SignedEnvelope::parse(r#"{"event_type":"custom","event_id":"1"}"#).unwrap();
+        assert_eq!(short.event_type, EventType::Unknown("custom".to_owned()));
+        assert_eq!((short.issued_at, short.nonce.as_str()), (None, ""));
+        assert!(short.payload.is_null() && short.signature.is_empty());
+        for field in [r#""issued_at":"""#, r#""issued_at":null,"nonce":null,"signature":null"#] {
+            let same = SignedEnvelope::parse(with(field)).unwrap();
+            assert_eq!((same.issued_at, same.nonce.as_str()), (None, ""), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_empty_type_or_id_is_named() {
+        for (data, field) in [
+            ("{}", "event_type"),
+            (r#"{"event_id":"1"}"#, "event_type"),
+            (r#"{"event_type":"","event_id":"1"}"#, "event_type"),
+            (r#"{"event_type":null,"event_id":"1"}"#, "event_type"),
+            (r#"{"event_type":"a"}"#, "event_id"),
+            (r#"{"event_type":"a","event_id":""}"#, "event_id"),
+        ] {
+            assert_eq!(refusal(data), EnvelopeError::Missing { field }, "{data}");
+            assert_eq!(refusal(data).to_string(), format!("the envelope has no {field}"));
+        }
+    }
+
+    #[test]
+    fn a_field_of_a_wrong_type_is_named_and_its_value_is_not() {
+        for (field, json) in [
+            ("nonce", r#""nonce":717273"#),
+            ("nonce", r#""nonce":{"a":"717273"}"#),
+            ("nonce", r#""nonce":"717273\ud800""#),
+            ("signature", r#""signature":["717273"]"#),
+            ("issued_at", r#""issued_at":"717273""#),
+            ("issued_at", r#""issued_at":717273"#),
+            ("issued_at", r#""issued_at":"2025-01-15T10:30:00\u005a""#),
+        ] {
+            let error = refusal(with(json));
+            assert!(
+                matches!(&error, EnvelopeError::WrongType { field: named, .. } if *named == field),
+                "{json}: {error:?}"
+            );
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains(field) && !shown.contains("717273"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_json_object_is_refused() {
+        for data in ["null", "7", r#""text""#, "[]", "true"] {
+            assert_eq!(refusal(data), EnvelopeError::NotAnObject, "{data}");
+        }
+        let good = with(r#""nonce":"1""#);
+        for data in [
+            "",
+            " ",
+            "{",
+            "canary",
+            &good[..good.len() - 1],
+            &format!("{good}x"),
+            &format!("{good}{good}"),
+            &format!("{good}\0"),
+            &format!("\u{feff}{good}"),
+            &with(r#""nonce":'canary'"#),
+            &with(r#""payload":{"canary":01}"#),
+            &with(r#""nonce":"1","#),
+        ] {
+            let error = refusal(data);
+            assert!(matches!(error, EnvelopeError::NotJson { .. }), "{data}: {error:?}");
+            assert!(!error.to_string().contains("canary"), "{error}");
+        }
+        assert_eq!(refusal("{\n  x}"), EnvelopeError::NotJson { line: 2, column: 3 });
+        assert_eq!(refusal(b"{\"event_type\":\"\xff\"}"), EnvelopeError::NotUtf8);
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for (field, json) in [
+            ("nonce", r#""nonce":"1","nonce":"1""#),
+            ("nonce", r#""nonce":null,"n\u006fnce":null"#),
+            ("payload", r#""payload":1,"payload":2"#),
+            ("nonce", r#""Nonce":"1""#),
+            ("payload", r#""PAYLOAD":{}"#),
+            ("signature", "\"\u{17f}ignature\":\"1\""),
+            ("issued_at", r#""i\u017fsued_at":1"#),
+        ] {
+            assert_eq!(refusal(with(json)), EnvelopeError::Ambiguous { field }, "{json}");
+        }
+        for json in [r#""eventType":"x""#, r#""non-ce":1,"non-ce":2"#, "\"event_\u{131}d\":1"] {
+            SignedEnvelope::parse(with(json)).unwrap();
+        }
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_of_strings_only() {
+        let text = |inner: &str| with(&format!(r#""nonce":"{inner}""#));
+        SignedEnvelope::parse(text(&"[".repeat(30_000))).unwrap();
+        SignedEnvelope::parse(text(&r#"\"["#.repeat(30_000))).unwrap();
+        let unknown = |levels: usize| {
+            with(&format!(r#""other":{}{}"#, "[".repeat(levels), "]".repeat(levels)))
+        };
+        SignedEnvelope::parse(unknown(MAX_DEPTH - 1)).unwrap();
+        assert_eq!(refusal(unknown(MAX_DEPTH)), EnvelopeError::TooDeep);
+        let wide = with(&format!(r#""payload":[{}[]]"#, "[],".repeat(30_000)));
+        SignedEnvelope::parse(wide).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(
+            text in "[\\[\\]{}\":,\\\\a-z0-9 ]{0,200}|\\PC{0,200}",
+            cut in 0_usize..200,
+        ) {
+            let _ = SignedEnvelope::parse(&text);
+            let mut bytes = with(&format!("\"payload\":{text}")).into_bytes();
+            bytes.truncate(cut);
+            let _ = SignedEnvelope::parse(&bytes);
+        }
+    }
+}

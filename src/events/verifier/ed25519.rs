@@ -191,3 +191,31 @@ fn seconds(time: Timestamp) -> i64 {
     // The years 0 to 9999 fit many times over.
     (time.unix_nanos() / 1_000_000_000) as i64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::RawJson;
+
+    #[test]
+    fn a_panic_that_holds_the_locks_does_not_stop_the_verifier() {
+        let key = "1DdhXS7n6mdf9nfdEXot9PLq1CrpJ2hS2HgEMKCbfTY=";
+        let verifier = Ed25519Verifier::new(key).unwrap();
+        std::thread::scope(|scope| {
+            let panicking = scope.spawn(|| {
+                let _nonces = verifier.nonces();
+                let _keys = verifier.keys.write();
+                panic!("with both locks held");
+            });
+            assert!(panicking.join().is_err());
+        });
+        assert!(verifier.keys.is_poisoned() && verifier.nonces.is_poisoned());
+        assert_eq!(verifier.evicted_nonces(), 0);
+        verifier.update_keys(&SigningKeyUpdate::new(key)).unwrap();
+        let mut envelope = SignedEnvelope::new("a", "b", RawJson::default());
+        envelope.issued_at = Some(Timestamp::now());
+        envelope.nonce = "n".to_owned();
+        envelope.signature = STANDARD.encode([0; SIGNATURE_LENGTH]);
+        assert_eq!(verifier.verify(&envelope), Err(VerifyError::BadSignature));
+    }
+}
