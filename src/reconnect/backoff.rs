@@ -23,8 +23,7 @@ pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 /// assert_eq!(delays, [1, 2, 4, 8, 16, 32, 60, 60]);
 /// ```
 pub fn exponential(base: Duration, max: Duration, failures: u32) -> Duration {
-    base.saturating_mul(MULTIPLIER.saturating_pow(failures))
-        .min(max)
+    base.saturating_mul(MULTIPLIER.saturating_pow(failures)).min(max)
 }
 
 /// `delay` ±25 %, evenly spread.
@@ -75,9 +74,7 @@ mod tests {
 
     #[test]
     fn reconnect_parity_delays_double_to_the_cap() {
-        let delays: Vec<u64> = (0..9)
-            .map(|n| exponential(SECOND, MINUTE, n).as_secs())
-            .collect();
+        let delays: Vec<u64> = (0..9).map(|n| exponential(SECOND, MINUTE, n).as_secs()).collect();
         assert_eq!(delays, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(exponential(SECOND, MINUTE, u32::MAX), MINUTE);
     }
@@ -98,10 +95,7 @@ mod tests {
             let offset = delay - Duration::from_millis(750);
             buckets[(offset.as_millis() / 50).min(9) as usize] += 1;
         }
-        assert!(
-            buckets.iter().all(|n| (900..1100).contains(n)),
-            "{buckets:?}"
-        );
+        assert!(buckets.iter().all(|n| (900..1100).contains(n)), "{buckets:?}");
     }
 
     #[test]

@@ -28,10 +28,7 @@ pub struct Failure {
 impl Failure {
     /// An answer with this status and nothing else of note.
     pub fn with_status(status: u16) -> Self {
-        Self {
-            status: Some(status),
-            ..Self::default()
-        }
+        Self { status: Some(status), ..Self::default() }
     }
 }
 
@@ -114,9 +111,7 @@ mod tests {
         let status = f.status.unwrap_or(0);
         let says_when = f.retry_after.is_some() && [429, 503].contains(&status);
         if says_when {
-            return RespectServer {
-                retry_after: f.retry_after,
-            };
+            return RespectServer { retry_after: f.retry_after };
         }
         if f.html {
             return RetryTransient;
@@ -156,11 +151,7 @@ mod tests {
     #[test]
     fn contract_page_table() {
         let of = |status| classify(&Failure::with_status(status));
-        assert_eq!(
-            classify(&Failure::default()),
-            FailureAction::RetryTransient,
-            "network"
-        );
+        assert_eq!(classify(&Failure::default()), FailureAction::RetryTransient, "network");
         for status in [500, 502, 503, 504, 599] {
             assert_eq!(of(status), FailureAction::RetryTransient, "{status}");
         }
@@ -173,16 +164,8 @@ mod tests {
     #[test]
     fn l2_a_portal_page_is_never_a_refusal() {
         for status in [200, 204, 302, 400, 401, 403, 404, 410, 422, 501, 511] {
-            let failure = Failure {
-                html: true,
-                cursor_sent: true,
-                ..Failure::with_status(status)
-            };
-            assert_eq!(
-                classify(&failure),
-                FailureAction::RetryTransient,
-                "{status}"
-            );
+            let failure = Failure { html: true, cursor_sent: true, ..Failure::with_status(status) };
+            assert_eq!(classify(&failure), FailureAction::RetryTransient, "{status}");
         }
     }
 
@@ -192,24 +175,16 @@ mod tests {
             let mut failure = Failure::with_status(status);
             assert!(!classify(&failure).drops_cursor(), "{status}");
             failure.cursor_sent = true;
-            assert_eq!(
-                classify(&failure).drops_cursor(),
-                status == 400 || status == 410
-            );
+            assert_eq!(classify(&failure).drops_cursor(), status == 400 || status == 410);
         }
     }
 
     #[test]
     fn parity_e_retry_after_counts_on_429_and_503() {
         for status in 100..=599 {
-            let failure = Failure {
-                retry_after: SOME_TIME,
-                ..Failure::with_status(status)
-            };
-            let respected = classify(&failure)
-                == FailureAction::RespectServer {
-                    retry_after: SOME_TIME,
-                };
+            let failure = Failure { retry_after: SOME_TIME, ..Failure::with_status(status) };
+            let respected =
+                classify(&failure) == FailureAction::RespectServer { retry_after: SOME_TIME };
             assert_eq!(respected, status == 429 || status == 503, "{status}");
         }
     }

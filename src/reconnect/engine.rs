@@ -191,21 +191,12 @@ impl ReconnectEngine {
 
     /// Marks the stream as healthy once it has lasted, and forgets all failures before it.
     fn note_health(&mut self, input: Input, now: Duration) {
-        let State::Streaming {
-            since,
-            received,
-            healthy: false,
-        } = self.state
-        else {
+        let State::Streaming { since, received, healthy: false } = self.state else {
             return;
         };
         let received = received || input == Input::Received;
         let healthy = received && now.saturating_sub(since) >= self.settings.healthy_after;
-        self.state = State::Streaming {
-            since,
-            received,
-            healthy,
-        };
+        self.state = State::Streaming { since, received, healthy };
         if healthy {
             self.failures = 0;
             self.refusals = 0;
@@ -217,11 +208,7 @@ impl ReconnectEngine {
     }
 
     fn open(&mut self, now: Duration) -> Command {
-        self.state = State::Streaming {
-            since: now,
-            received: false,
-            healthy: false,
-        };
+        self.state = State::Streaming { since: now, received: false, healthy: false };
         Command::Read
     }
 
@@ -273,9 +260,9 @@ impl ReconnectEngine {
                 self.poll_refusals = 0;
                 interval
             }
-            Err(FailureAction::RespectServer { retry_after }) => interval.max(
-                backoff::retry_after(retry_after.unwrap_or_default(), random),
-            ),
+            Err(FailureAction::RespectServer { retry_after }) => {
+                interval.max(backoff::retry_after(retry_after.unwrap_or_default(), random))
+            }
             Err(
                 FailureAction::RetryTransient
                 | FailureAction::RetryNewToken
@@ -315,10 +302,7 @@ impl ReconnectEngine {
         self.failures = 0;
         self.refusals = 0;
         self.forgive_polls(now, random);
-        let due = now.max(
-            self.connected_at
-                .saturating_add(jitter_up(NETWORK_CHANGE_GAP, random)),
-        );
+        let due = now.max(self.connected_at.saturating_add(jitter_up(NETWORK_CHANGE_GAP, random)));
         match self.state {
             State::Connecting | State::Streaming { .. } => {
                 self.begin_outage(now, random);
@@ -332,11 +316,7 @@ impl ReconnectEngine {
     }
 
     fn server_retry(&mut self, said: Duration, now: Duration) -> Command {
-        let ReconnectSettings {
-            base_interval,
-            max_interval,
-            ..
-        } = *self.settings;
+        let ReconnectSettings { base_interval, max_interval, .. } = *self.settings;
         self.server_base = Some(backoff::server_base(said, base_interval, max_interval));
         self.carry_on(now)
     }
@@ -398,15 +378,8 @@ impl ReconnectEngine {
     }
 
     fn slow_delay(&self, refusals: u32, random: u64) -> Duration {
-        let ReconnectSettings {
-            slow_interval,
-            slow_max_interval,
-            ..
-        } = *self.settings;
-        jitter(
-            exponential(slow_interval, slow_max_interval, refusals),
-            random,
-        )
+        let ReconnectSettings { slow_interval, slow_max_interval, .. } = *self.settings;
+        jitter(exponential(slow_interval, slow_max_interval, refusals), random)
     }
 
     fn base(&self) -> Duration {
@@ -435,11 +408,7 @@ impl ReconnectEngine {
     /// Connects if that is due, even before a poll that is due as well: somebody asked for it.
     fn reconnect_at(&mut self, due: Duration, now: Duration) -> Command {
         self.connect_at = due;
-        if due <= now {
-            self.connect(now)
-        } else {
-            self.next_due(now)
-        }
+        if due <= now { self.connect(now) } else { self.next_due(now) }
     }
 
     /// Polls or connects if that is due, the poll first, else waits for the nearer of the two.

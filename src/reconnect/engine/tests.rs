@@ -19,10 +19,7 @@ fn secs(s: f64) -> Duration {
 }
 
 fn persistent() -> ReconnectSettings {
-    ReconnectSettings {
-        policy: FailurePolicy::Persistent,
-        ..ReconnectSettings::default()
-    }
+    ReconnectSettings { policy: FailurePolicy::Persistent, ..ReconnectSettings::default() }
 }
 
 fn status(status: u16) -> Answer {
@@ -153,10 +150,7 @@ impl Sim {
     }
 
     fn polls_between(&self, from: Duration, to: Duration) -> usize {
-        self.polls
-            .iter()
-            .filter(|at| (from..to).contains(at))
-            .count()
+        self.polls.iter().filter(|at| (from..to).contains(at)).count()
     }
 }
 
@@ -167,9 +161,7 @@ const ACTIONS: [FailureAction; 9] = [
     FailureAction::RetryAuth,
     FailureAction::RetryNewToken,
     FailureAction::RespectServer { retry_after: None },
-    FailureAction::RespectServer {
-        retry_after: Some(Duration::from_secs(40)),
-    },
+    FailureAction::RespectServer { retry_after: Some(Duration::from_secs(40)) },
     FailureAction::DropCursor,
     FailureAction::RetrySlowly,
     FailureAction::PollInstead,
@@ -203,11 +195,7 @@ fn situations() -> Vec<(&'static str, Vec<Input>, Duration)> {
     vec![
         ("idle", vec![], SECOND * 10),
         ("connecting", vec![Start], SECOND * 10),
-        (
-            "authenticating",
-            vec![Start, Failed(RetryAuth)],
-            SECOND * 10,
-        ),
+        ("authenticating", vec![Start, Failed(RetryAuth)], SECOND * 10),
         ("young", vec![Start, Opened, Received], SECOND * 10),
         ("mute", vec![Start, Opened], SECOND * 100),
         ("healthy", vec![Start, Opened, Received], SECOND * 100),
@@ -298,11 +286,7 @@ fn l2_the_persistent_policy_never_stops_but_at_shutdown() {
             let mut engine = brought_to(&path, persistent());
             let command = engine.step(input, at, MID);
             let may_stop = name == "stopped" || input == Input::Shutdown;
-            assert_eq!(
-                matches!(command, Command::Stop(_)),
-                may_stop,
-                "{name} × {input:?}"
-            );
+            assert_eq!(matches!(command, Command::Stop(_)), may_stop, "{name} × {input:?}");
         }
     }
 }
@@ -336,10 +320,7 @@ fn reconnect_parity_delays_double_to_the_cap_within_a_quarter() {
     assert_eq!(sim.run(MINUTE * 4, |_| status(500)), None);
     for (i, wait) in sim.waits.iter().take(8).enumerate() {
         let nominal = secs([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0][i]);
-        assert!(
-            *wait >= nominal * 3 / 4 && *wait <= nominal * 5 / 4,
-            "{i}: {wait:?}"
-        );
+        assert!(*wait >= nominal * 3 / 4 && *wait <= nominal * 5 / 4, "{i}: {wait:?}");
     }
     assert_ne!(sim.waits[6], sim.waits[7], "jitter is not constant");
 }
@@ -364,10 +345,7 @@ fn parity_c_no_end_of_a_stream_is_a_hot_loop() {
     for seconds in [0, 1, 10, 59] {
         let mut sim = Sim::new(ReconnectSettings::default());
         sim.run(HOUR, |_| Answer::Streams(SECOND * seconds));
-        let gaps = sim
-            .connects
-            .windows(2)
-            .map(|pair| pair[1] - pair[0] - SECOND * seconds);
+        let gaps = sim.connects.windows(2).map(|pair| pair[1] - pair[0] - SECOND * seconds);
         assert!(gaps.clone().all(|gap| gap >= SECOND * 3 / 4), "{seconds} s");
         assert!(gaps.clone().any(|gap| gap >= SECOND * 45), "{seconds} s");
     }
@@ -454,27 +432,16 @@ fn parity_d_retry_is_the_new_base_of_the_back_off_and_of_the_spread() {
     let mut settings = ReconnectSettings::default();
     settings.polling_after = Duration::MAX;
     let mut engine = brought_to(
-        &[
-            Input::Start,
-            Input::Opened,
-            Input::Received,
-            Input::ServerRetry(SECOND * 10),
-        ],
+        &[Input::Start, Input::Opened, Input::Received, Input::ServerRetry(SECOND * 10)],
         settings,
     );
     let mut now = MINUTE * 2;
-    assert_eq!(
-        engine.step(Input::Ended, now, MID),
-        Command::Wait(SECOND * 5)
-    );
+    assert_eq!(engine.step(Input::Ended, now, MID), Command::Wait(SECOND * 5));
     for nominal in [10, 20, 40, 60, 60] {
         now += MINUTE;
         assert_eq!(engine.step(Input::TimerFired, now, MID), Command::Connect);
         let failed = Input::Failed(FailureAction::RetryTransient);
-        assert_eq!(
-            engine.step(failed, now, MID),
-            Command::Wait(SECOND * nominal)
-        );
+        assert_eq!(engine.step(failed, now, MID), Command::Wait(SECOND * nominal));
     }
 }
 
@@ -497,13 +464,8 @@ fn l4_retry_after_is_a_lower_bound_and_capped() {
                 };
                 let random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
                 let command = engine.step(Input::Failed(action), SECOND, random);
-                let Command::Wait(wait) = command else {
-                    panic!("{command:?}")
-                };
-                assert!(
-                    wait >= secs(least) && wait <= secs(most),
-                    "{code} {said:?}: {wait:?}"
-                );
+                let Command::Wait(wait) = command else { panic!("{command:?}") };
+                assert!(wait >= secs(least) && wait <= secs(most), "{code} {said:?}: {wait:?}");
             }
         }
     }
@@ -531,26 +493,13 @@ fn parity_e_retry_after_is_honoured_while_polling() {
     let gaps = sim.connects.windows(2).map(|pair| pair[1] - pair[0]);
     assert!(gaps.clone().count() > 8);
     assert!(gaps.clone().all(|gap| gap >= MINUTE * 4), "never sooner");
-    assert!(
-        gaps.clone().all(|gap| gap <= MINUTE * 5),
-        "and not much later"
-    );
-    assert!(
-        sim.polls.len() > 45,
-        "polling keeps its own pace: {}",
-        sim.polls.len()
-    );
+    assert!(gaps.clone().all(|gap| gap <= MINUTE * 5), "and not much later");
+    assert!(sim.polls.len() > 45, "polling keeps its own pace: {}", sim.polls.len());
 
     let mut sim = Sim::new(ReconnectSettings::default());
-    sim.poll_answer = Err(FailureAction::RespectServer {
-        retry_after: Some(MINUTE * 3),
-    });
+    sim.poll_answer = Err(FailureAction::RespectServer { retry_after: Some(MINUTE * 3) });
     sim.run(HOUR, |_| status(500));
-    assert!(
-        sim.polls
-            .windows(2)
-            .all(|pair| pair[1] - pair[0] >= MINUTE * 3)
-    );
+    assert!(sim.polls.windows(2).all(|pair| pair[1] - pair[0] >= MINUTE * 3));
     assert!(sim.polls.len() > 10);
 }
 
@@ -560,59 +509,26 @@ fn parity_e_retry_after_is_honoured_while_polling() {
 fn contract_page_five_minutes_of_503_then_polling_then_recovery() {
     let mut sim = Sim::new(ReconnectSettings::default());
     let recovers = MINUTE * 20;
-    sim.run(HOUR, |now| {
-        if now < recovers {
-            status(503)
-        } else {
-            Answer::Streams(DAY)
-        }
-    });
+    sim.run(HOUR, |now| if now < recovers { status(503) } else { Answer::Streams(DAY) });
     let first_poll = sim.polls[0];
-    assert!(
-        first_poll >= MINUTE * 5 && first_poll < MINUTE * 6,
-        "{first_poll:?}"
-    );
+    assert!(first_poll >= MINUTE * 5 && first_poll < MINUTE * 6, "{first_poll:?}");
     for pair in sim.polls.windows(2) {
         let gap = pair[1] - pair[0];
         assert!(gap >= SECOND * 45 && gap <= SECOND * 75, "{gap:?}");
     }
-    let tried = sim
-        .connects
-        .iter()
-        .filter(|at| **at > first_poll && **at < recovers)
-        .count();
-    assert!(
-        tried >= 11,
-        "the stream is still tried while polling: {tried}"
-    );
+    let tried = sim.connects.iter().filter(|at| **at > first_poll && **at < recovers).count();
+    assert!(tried >= 11, "the stream is still tried while polling: {tried}");
     let last = *sim.connects.last().expect("connected");
-    assert!(
-        last >= recovers && last <= recovers + SECOND * 75,
-        "{last:?}"
-    );
-    assert_eq!(
-        sim.polls_between(last, HOUR),
-        0,
-        "a good stream ends polling"
-    );
+    assert!(last >= recovers && last <= recovers + SECOND * 75, "{last:?}");
+    assert_eq!(sim.polls_between(last, HOUR), 0, "a good stream ends polling");
 }
 
 #[test]
 fn l9_polling_pauses_for_a_stream_and_resumes_if_it_was_not_healthy() {
     let mut sim = Sim::new(ReconnectSettings::default());
     // From minute 20 on, each stream lasts 50 s: never healthy.
-    sim.run(HOUR, |now| {
-        if now < MINUTE * 20 {
-            status(500)
-        } else {
-            Answer::Streams(SECOND * 50)
-        }
-    });
-    let opened: Vec<_> = sim
-        .connects
-        .iter()
-        .filter(|at| **at >= MINUTE * 20)
-        .collect();
+    sim.run(HOUR, |now| if now < MINUTE * 20 { status(500) } else { Answer::Streams(SECOND * 50) });
+    let opened: Vec<_> = sim.connects.iter().filter(|at| **at >= MINUTE * 20).collect();
     assert!(opened.len() > 10);
     for at in opened {
         assert_eq!(sim.polls_between(*at + SECOND / 100, *at + SECOND * 50), 0);
@@ -626,17 +542,10 @@ fn l9_a_healthy_stream_ends_polling_and_a_new_outage_counts_from_its_own_start()
     let mut sim = Sim::new(ReconnectSettings::default());
     let (opens, breaks) = (MINUTE * 20, MINUTE * 30);
     sim.run(MINUTE * 40, |now| {
-        if (opens..breaks).contains(&now) {
-            Answer::Breaks(breaks - now)
-        } else {
-            status(500)
-        }
+        if (opens..breaks).contains(&now) { Answer::Breaks(breaks - now) } else { status(500) }
     });
     assert!(sim.polls_between(Duration::ZERO, opens) > 10);
-    assert_eq!(
-        sim.polls_between(opens + MINUTE * 2, breaks + MINUTE * 5),
-        0
-    );
+    assert_eq!(sim.polls_between(opens + MINUTE * 2, breaks + MINUTE * 5), 0);
     assert!(sim.polls_between(breaks + MINUTE * 5, MINUTE * 40) >= 3);
 }
 
@@ -648,14 +557,8 @@ fn l9_polling_starts_late_only_because_a_stream_is_open() {
     );
     engine.step(Input::TimerFired, SECOND, MID);
     engine.step(Input::Opened, MINUTE * 5 + SECOND * 20, MID);
-    assert_eq!(
-        engine.step(Input::Received, MINUTE * 6, MID),
-        Command::Continue
-    );
-    assert_eq!(
-        engine.step(Input::Ended, MINUTE * 6 + SECOND, MID),
-        Command::Poll
-    );
+    assert_eq!(engine.step(Input::Received, MINUTE * 6, MID), Command::Continue);
+    assert_eq!(engine.step(Input::Ended, MINUTE * 6 + SECOND, MID), Command::Poll);
 }
 
 #[test]
@@ -665,11 +568,7 @@ fn l9_the_first_polls_of_a_fleet_are_spread_over_one_interval() {
     for seed in 0..500_u64 {
         let mut engine = brought_to(&[Input::Start], ReconnectSettings::default());
         let random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        engine.step(
-            Input::Failed(FailureAction::RetryTransient),
-            Duration::ZERO,
-            random,
-        );
+        engine.step(Input::Failed(FailureAction::RetryTransient), Duration::ZERO, random);
         let at = engine.next_poll_at().expect("an outage has begun");
         (earliest, latest) = (earliest.min(at), latest.max(at));
     }
@@ -683,16 +582,8 @@ fn b3_no_stream_here_polls_at_once_and_looks_for_one_slowly() {
         let mut sim = Sim::new(ReconnectSettings::default());
         assert_eq!(sim.run(DAY, |_| status(code)), None);
         assert_eq!(sim.polls[0], Duration::ZERO);
-        assert!(
-            (1300..1600).contains(&sim.polls.len()),
-            "{}",
-            sim.polls.len()
-        );
-        assert!(
-            (24..40).contains(&sim.connects.len()),
-            "{}",
-            sim.connects.len()
-        );
+        assert!((1300..1600).contains(&sim.polls.len()), "{}", sim.polls.len());
+        assert!((24..40).contains(&sim.connects.len()), "{}", sim.connects.len());
     }
 }
 
@@ -731,10 +622,7 @@ fn also_found_2_healthy_sessions_that_fall_silent_are_not_one_outage() {
     sim.run(SECOND * 210 * 12, |_| Answer::Breaks(SECOND * 210));
     assert_eq!(sim.connects.len(), 12);
     assert!(sim.polls.is_empty());
-    assert!(
-        sim.waits.iter().all(|wait| *wait <= SECOND * 5 / 4),
-        "the gaps do not grow"
-    );
+    assert!(sim.waits.iter().all(|wait| *wait <= SECOND * 5 / 4), "the gaps do not grow");
 }
 
 #[test]
@@ -743,11 +631,7 @@ fn also_found_2_alternating_empty_200_and_500_reaches_polling() {
     let mut turn = 0;
     sim.run(MINUTE * 10, |_| {
         turn += 1;
-        if turn % 2 == 0 {
-            status(500)
-        } else {
-            Answer::Silent(Duration::ZERO)
-        }
+        if turn % 2 == 0 { status(500) } else { Answer::Silent(Duration::ZERO) }
     });
     assert!(sim.polls_between(MINUTE * 5, MINUTE * 6) >= 1);
     assert!(sim.connects.len() < 20, "{}", sim.connects.len());
@@ -767,10 +651,7 @@ fn contract_page_403_and_404_stop() {
 #[test]
 fn contract_page_401_asks_the_callback_then_stops() {
     let mut sim = Sim::new(ReconnectSettings::default());
-    assert_eq!(
-        sim.run(DAY, |_| status(401)),
-        Some(StopReason::Unauthorized)
-    );
+    assert_eq!(sim.run(DAY, |_| status(401)), Some(StopReason::Unauthorized));
     assert_eq!((sim.connects.len(), sim.callbacks), (1, 1));
 }
 
@@ -779,10 +660,7 @@ fn issue3_a_token_from_the_callback_is_tried_at_once_and_the_loop_goes_on() {
     let mut sim = Sim::new(ReconnectSettings::default());
     sim.callback = [Input::AuthRecovered].into();
     let mut answers = [status(401)].into_iter();
-    assert_eq!(
-        sim.run(HOUR, |_| answers.next().unwrap_or(Answer::Streams(DAY))),
-        None
-    );
+    assert_eq!(sim.run(HOUR, |_| answers.next().unwrap_or(Answer::Streams(DAY))), None);
     assert_eq!(sim.connects, [Duration::ZERO; 2]);
 }
 
@@ -803,15 +681,8 @@ fn l4_a_callback_that_makes_useless_tokens_does_not_storm() {
     let mut sim = Sim::new(ReconnectSettings::default());
     sim.callback = vec![Input::AuthRecovered; 10_000].into();
     assert_eq!(sim.run(HOUR, |_| status(401)), None);
-    assert!(
-        (50..90).contains(&sim.connects.len()),
-        "{}",
-        sim.connects.len()
-    );
-    assert!(
-        sim.polls_between(MINUTE * 5, MINUTE * 7) >= 1,
-        "and reaches polling"
-    );
+    assert!((50..90).contains(&sim.connects.len()), "{}", sim.connects.len());
+    assert!(sim.polls_between(MINUTE * 5, MINUTE * 7) >= 1, "and reaches polling");
 }
 
 #[test]
@@ -820,30 +691,15 @@ fn l2_six_hours_of_401_under_the_persistent_policy_then_success() {
     let renewed = HOUR * 6;
     sim.outside = [(renewed, Input::TokenChanged)].into();
     sim.poll_answer = Err(FailureAction::RetryAuth);
-    let reason = sim.run(HOUR * 12, |now| {
-        if now < renewed {
-            status(401)
-        } else {
-            Answer::Streams(DAY)
-        }
-    });
+    let reason =
+        sim.run(HOUR * 12, |now| if now < renewed { status(401) } else { Answer::Streams(DAY) });
     assert_eq!(reason, None);
     let before = sim.connects.iter().filter(|at| **at < renewed).count();
-    assert!(
-        (8..=13).contains(&before),
-        "5 min doubling to 1 h: {before}"
-    );
+    assert!((8..=13).contains(&before), "5 min doubling to 1 h: {before}");
     assert_eq!(sim.callbacks, before, "each refusal asks for a new token");
-    assert_eq!(
-        sim.connects.last(),
-        Some(&renewed),
-        "woken at once by the new token"
-    );
+    assert_eq!(sim.connects.last(), Some(&renewed), "woken at once by the new token");
     let polls = sim.polls_between(Duration::ZERO, renewed);
-    assert!(
-        (5..=13).contains(&polls),
-        "refused polls are slow too: {polls}"
-    );
+    assert!((5..=13).contains(&polls), "refused polls are slow too: {polls}");
     assert!(sim.engine.is_healthy() || sim.polls_between(renewed, HOUR * 12) == 0);
 }
 
@@ -857,10 +713,7 @@ fn l2_the_slow_schedule_doubles_from_five_minutes_to_an_hour() {
     let mut now = Duration::ZERO;
     for minutes in [5, 10, 20, 40, 60, 60] {
         let failed = Input::Failed(FailureAction::PermanentFailure);
-        assert_eq!(
-            engine.step(failed, now, MID),
-            Command::Wait(MINUTE * minutes)
-        );
+        assert_eq!(engine.step(failed, now, MID), Command::Wait(MINUTE * minutes));
         now += MINUTE * minutes;
         assert_eq!(engine.step(Input::TimerFired, now, MID), Command::Connect);
     }
@@ -870,29 +723,18 @@ fn l2_the_slow_schedule_doubles_from_five_minutes_to_an_hour() {
 fn l2_every_new_token_after_hours_is_tried_at_once() {
     let mut sim = Sim::new(persistent());
     let changes: Vec<Duration> = (1..6).map(|hour| HOUR * hour + SECOND).collect();
-    sim.outside = changes
-        .iter()
-        .map(|at| (*at, Input::TokenChanged))
-        .collect();
+    sim.outside = changes.iter().map(|at| (*at, Input::TokenChanged)).collect();
     sim.run(HOUR * 6, |_| status(403));
     for at in changes {
         let tried = sim.connects.iter().find(|connect| **connect >= at);
-        assert!(
-            tried.is_some_and(|tried| *tried <= at + MINUTE),
-            "{at:?}: {tried:?}"
-        );
+        assert!(tried.is_some_and(|tried| *tried <= at + MINUTE), "{at:?}: {tried:?}");
     }
 }
 
 #[test]
 fn l2_a_new_token_does_not_shorten_a_back_off_that_it_cannot_mend() {
     let mut engine = brought_to(
-        &[
-            Input::Start,
-            Input::Failed(FailureAction::RespectServer {
-                retry_after: Some(MINUTE),
-            }),
-        ],
+        &[Input::Start, Input::Failed(FailureAction::RespectServer { retry_after: Some(MINUTE) })],
         ReconnectSettings::default(),
     );
     let command = engine.step(Input::TokenChanged, SECOND, MID);
@@ -904,11 +746,7 @@ fn also_found_3_other_4xx_never_stop_and_reach_polling() {
     for code in [400, 402, 405, 406, 410, 413, 422, 451] {
         let mut sim = Sim::new(ReconnectSettings::default());
         assert_eq!(sim.run(DAY, |_| status(code)), None);
-        assert!(
-            (24..40).contains(&sim.connects.len()),
-            "{code}: {}",
-            sim.connects.len()
-        );
+        assert!((24..40).contains(&sim.connects.len()), "{code}: {}", sim.connects.len());
         assert!(sim.polls_between(MINUTE * 5, MINUTE * 6) >= 1, "{code}");
         assert!(sim.polls.len() > 1300, "{code}: {}", sim.polls.len());
     }
@@ -943,42 +781,20 @@ fn l6_a_network_change_resets_the_back_off_and_connects_now() {
 
     let mut sim = Sim::new(ReconnectSettings::default());
     sim.outside = [(HOUR, Input::NetworkChanged)].into();
-    sim.run(HOUR * 2, |now| {
-        if now < HOUR {
-            Answer::Breaks(DAY)
-        } else {
-            status(500)
-        }
-    });
-    assert_eq!(
-        sim.connects[..2],
-        [Duration::ZERO, HOUR],
-        "an open stream may be dead"
-    );
+    sim.run(HOUR * 2, |now| if now < HOUR { Answer::Breaks(DAY) } else { status(500) });
+    assert_eq!(sim.connects[..2], [Duration::ZERO, HOUR], "an open stream may be dead");
     let second = sim.connects[2] - HOUR;
-    assert!(
-        second <= SECOND * 5 / 4,
-        "the back-off starts anew: {second:?}"
-    );
+    assert!(second <= SECOND * 5 / 4, "the back-off starts anew: {second:?}");
 }
 
 #[test]
 fn l6_network_changes_connect_once_a_second_at_most_and_never_starve() {
     let mut sim = Sim::new(ReconnectSettings::default());
-    sim.outside = (1..600_u64)
-        .map(|i| (Duration::from_millis(i * 100), Input::NetworkChanged))
-        .collect();
+    sim.outside =
+        (1..600_u64).map(|i| (Duration::from_millis(i * 100), Input::NetworkChanged)).collect();
     sim.run(MINUTE, |_| Answer::Streams(DAY));
-    assert!(
-        sim.connects
-            .windows(2)
-            .all(|pair| pair[1] - pair[0] >= SECOND)
-    );
-    assert!(
-        (40..=60).contains(&sim.connects.len()),
-        "{}",
-        sim.connects.len()
-    );
+    assert!(sim.connects.windows(2).all(|pair| pair[1] - pair[0] >= SECOND));
+    assert!((40..=60).contains(&sim.connects.len()), "{}", sim.connects.len());
 }
 
 #[test]
@@ -986,25 +802,13 @@ fn l6_a_network_change_during_a_poll_or_the_callback_cuts_neither() {
     let now = MINUTE;
     let polling = [Input::Start, Input::Failed(FailureAction::PollInstead)];
     let mut engine = brought_to(&polling, ReconnectSettings::default());
-    assert_eq!(
-        engine.step(Input::NetworkChanged, now, MID),
-        Command::Continue
-    );
-    assert_eq!(
-        engine.step(Input::PollDone(Ok(())), now, MID),
-        Command::Connect
-    );
+    assert_eq!(engine.step(Input::NetworkChanged, now, MID), Command::Continue);
+    assert_eq!(engine.step(Input::PollDone(Ok(())), now, MID), Command::Connect);
 
     let asking = [Input::Start, Input::Failed(FailureAction::RetryAuth)];
     let mut engine = brought_to(&asking, ReconnectSettings::default());
-    assert_eq!(
-        engine.step(Input::NetworkChanged, now, MID),
-        Command::Continue
-    );
-    assert_eq!(
-        engine.step(Input::AuthRecovered, now, MID),
-        Command::Connect
-    );
+    assert_eq!(engine.step(Input::NetworkChanged, now, MID), Command::Continue);
+    assert_eq!(engine.step(Input::AuthRecovered, now, MID), Command::Connect);
 }
 
 #[test]
@@ -1017,10 +821,7 @@ fn l5_timers_may_fire_early_late_and_twice() {
     }
     assert_eq!(engine.step(Input::TimerFired, HOUR, MID), Command::Poll);
     assert_eq!(engine.step(Input::TimerFired, HOUR, MID), Command::Continue);
-    assert_eq!(
-        engine.step(Input::PollDone(Ok(())), HOUR, MID),
-        Command::Connect
-    );
+    assert_eq!(engine.step(Input::PollDone(Ok(())), HOUR, MID), Command::Connect);
     assert_eq!(engine.step(Input::TimerFired, HOUR, MID), Command::Continue);
 }
 
@@ -1114,11 +915,7 @@ fn check(
                 input,
                 Input::NetworkChanged | Input::Failed(FailureAction::RetryNewToken)
             );
-            prop_assert!(
-                !replaces || asked_for,
-                "two connects at once after {:?}",
-                input
-            );
+            prop_assert!(!replaces || asked_for, "two connects at once after {:?}", input);
             if input == Input::NetworkChanged {
                 prop_assert!(
                     now >= before.connected_at + NETWORK_CHANGE_GAP || before.connect_at <= now
@@ -1155,10 +952,7 @@ fn check(
             prop_assert!(legal, "{:?} stopped it", input);
         }
     }
-    prop_assert!(
-        !(after.is_healthy() && after.is_polling()),
-        "a healthy stream ends polling"
-    );
+    prop_assert!(!(after.is_healthy() && after.is_polling()), "a healthy stream ends polling");
     Ok(())
 }
 
