@@ -63,7 +63,10 @@ fn push_escape(out: &mut Vec<u8>, character: char) {
 fn push_payload(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let (mut copied, mut at, mut in_string) = (0, 0, false);
-    while let Some(ordinary) = bytes[at..].iter().position(|&byte| SPECIAL[usize::from(byte)]) {
+    loop {
+        let special = if in_string { &SPECIAL_IN_STRING } else { &SPECIAL_OUTSIDE };
+        let ordinary = bytes[at..].iter().position(|&byte| special[usize::from(byte)]);
+        let Some(ordinary) = ordinary else { break };
         at += ordinary;
         let (length, replacement) = match &bytes[at..] {
             [b'"', ..] => {
@@ -71,7 +74,7 @@ fn push_payload(out: &mut Vec<u8>, text: &str) {
                 (1, None)
             }
             [b'\\', _, ..] => (2, None),
-            [b' ' | b'\n' | b'\r' | b'\t', ..] if !in_string => (1, Some("")),
+            [b' ' | b'\n' | b'\r' | b'\t', ..] => (1, Some("")),
             [b'<', ..] => (1, Some(r"\u003c")),
             [b'>', ..] => (1, Some(r"\u003e")),
             [b'&', ..] => (1, Some(r"\u0026")),
@@ -89,17 +92,19 @@ fn push_payload(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&bytes[copied..]);
 }
 
-/// The bytes that a payload cannot always be copied over.
-const SPECIAL: [bool; 256] = {
+/// The bytes that may need more than to be copied.
+const SPECIAL_IN_STRING: [bool; 256] = table(b"\"\\<>&\xe2");
+const SPECIAL_OUTSIDE: [bool; 256] = table(b"\" \n\r\t");
+
+const fn table(bytes: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
-    let bytes = b"\"\\ \n\r\t<>&\xe2";
     let mut index = 0;
     while index < bytes.len() {
         table[bytes[index] as usize] = true;
         index += 1;
     }
     table
-};
+}
 
 #[cfg(test)]
 mod tests {

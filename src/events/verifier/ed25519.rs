@@ -9,7 +9,7 @@ use super::keys::Keys;
 use super::nonces::Nonces;
 use super::{EventVerifier, KeyError, NonceSnapshot, SigningKeyUpdate, Verdict, VerifyError};
 use crate::events::SignedEnvelope;
-use crate::values::Timestamp;
+use crate::values::{Timestamp, duration_of, unix_nanos};
 
 /// How old an event may be, and how far in the future: 5 minutes each.
 pub const DEFAULT_TIME_WINDOW: Duration = Duration::from_secs(5 * 60);
@@ -101,19 +101,21 @@ impl Ed25519Verifier {
         self.nonces().evicted()
     }
 
-    fn check_time(&self, issued_at: Timestamp, now: Timestamp) -> Result<(), VerifyError> {
-        let distance = now.abs_diff(issued_at);
+    fn check_time(&self, issued_at: Timestamp, now: i128) -> Result<(), VerifyError> {
+        let age = now - issued_at.unix_nanos();
+        let distance = duration_of(age.unsigned_abs());
         if distance <= self.window {
             Ok(())
-        } else if now > issued_at {
+        } else if age > 0 {
             Err(VerifyError::Stale { age: distance })
         } else {
             Err(VerifyError::Future { ahead: distance })
         }
     }
 
-    fn now(&self) -> Timestamp {
-        (self.clock)().into()
+    /// Nanoseconds since 1970.
+    fn now(&self) -> i128 {
+        unix_nanos((self.clock)())
     }
 
     /// Until when a nonce that is spent now has to be remembered: an event from the
@@ -187,9 +189,9 @@ fn decoded_signature(text: &str) -> Result<[u8; SIGNATURE_LENGTH], VerifyError> 
     bytes.try_into().map_err(|_| VerifyError::BadSignatureEncoding)
 }
 
-fn seconds(time: Timestamp) -> i64 {
-    // The years 0 to 9999 fit many times over.
-    (time.unix_nanos() / 1_000_000_000) as i64
+fn seconds(nanos: i128) -> i64 {
+    // A system's clock counts its seconds in 64 bits.
+    (nanos / 1_000_000_000) as i64
 }
 
 #[cfg(test)]

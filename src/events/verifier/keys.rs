@@ -98,7 +98,8 @@ pub(super) struct Keys {
 #[derive(Debug)]
 struct Previous {
     key: ParsedPublicKey,
-    expires: Timestamp,
+    /// Nanoseconds since 1970.
+    expires: i128,
 }
 
 impl Keys {
@@ -106,14 +107,16 @@ impl Keys {
         let current = load(&update.current)?;
         let previous = update.previous.as_deref().filter(|key| !key.is_empty());
         let previous = previous.map(load).transpose()?.zip(update.transition_expires);
-        let previous = previous.map(|(key, expires)| Previous { key, expires });
+        let previous =
+            previous.map(|(key, expires)| Previous { key, expires: expires.unix_nanos() });
         Ok(Self { current, previous })
     }
 
     /// Whether the current key, or the previous one before its deadline, signed this.
-    pub(super) fn signed(&self, message: &[u8], signature: &[u8], now: Timestamp) -> bool {
+    /// `now` is in nanoseconds since 1970.
+    pub(super) fn signed(&self, message: &[u8], signature: &[u8], now: i128) -> bool {
         let is_by = |key: &ParsedPublicKey| key.verify_sig(message, signature).is_ok();
-        let in_time = |previous: &&Previous| now.unix_nanos() < previous.expires.unix_nanos();
+        let in_time = |previous: &&Previous| now < previous.expires;
         is_by(&self.current)
             || self.previous.as_ref().filter(in_time).is_some_and(|previous| is_by(&previous.key))
     }
