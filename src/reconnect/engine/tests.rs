@@ -908,6 +908,17 @@ fn l2_a_new_token_does_not_shorten_a_back_off_that_it_cannot_mend() {
     );
     let command = engine.step(Input::TokenChanged, SECOND, MID);
     assert_eq!(command, Command::Wait(secs(66.5)));
+
+    let mut engine = Script::new(never_polling());
+    engine.fails_each_time(1, FailureAction::RetrySlowly);
+    let command = engine.says(Input::TimerFired);
+    engine.waits_until(command, Command::Connect);
+    let command = engine.says(Input::Failed(FailureAction::RetryTransient));
+    assert_eq!(
+        engine.says(Input::TokenChanged),
+        command,
+        "no longer refused"
+    );
 }
 
 #[test]
@@ -1145,7 +1156,8 @@ fn never_polling() -> ReconnectSettings {
 fn l3_a_healthy_stream_resets_the_slow_schedule_too() {
     let mut engine = Script::new(never_polling());
     engine.fails_each_time(4, FailureAction::RetrySlowly);
-    assert_eq!(engine.says(Input::NetworkChanged), Command::Connect);
+    let command = engine.says(Input::TimerFired);
+    engine.waits_until(command, Command::Connect);
     engine.is_healthy_for_a_while();
     let refused = Input::Failed(FailureAction::RetrySlowly);
     assert_eq!(engine.says(refused), Command::Wait(MINUTE * 5));
