@@ -337,7 +337,6 @@ impl ReconnectEngine {
     fn back_off(&mut self, least: Duration, now: Duration, random: u64) -> Command {
         let delay = exponential(self.base(), self.settings.max_interval, self.failures);
         self.failures = self.failures.saturating_add(1);
-        self.slow = false;
         self.reconnect_in(jitter(delay, random).max(least), now)
     }
 

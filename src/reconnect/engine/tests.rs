@@ -377,8 +377,10 @@ fn l3_health_needs_a_minute_and_a_byte() {
 
 #[test]
 fn l3_the_setting_changes_what_is_healthy() {
-    let mut settings = ReconnectSettings::default();
-    settings.healthy_after = SECOND * 5;
+    let settings = ReconnectSettings {
+        healthy_after: SECOND * 5,
+        ..ReconnectSettings::default()
+    };
     let mut engine = brought_to(&[Input::Start, Input::Opened], settings);
     engine.step(Input::Received, SECOND * 4, MID);
     assert!(!engine.is_healthy());
@@ -429,8 +431,10 @@ fn l4_retry_of_zero_does_not_spin_and_of_a_year_does_not_stall() {
 
 #[test]
 fn parity_d_retry_is_the_new_base_of_the_back_off_and_of_the_spread() {
-    let mut settings = ReconnectSettings::default();
-    settings.polling_after = Duration::MAX;
+    let settings = ReconnectSettings {
+        polling_after: Duration::MAX,
+        ..ReconnectSettings::default()
+    };
     let mut engine = brought_to(
         &[Input::Start, Input::Opened, Input::Received, Input::ServerRetry(SECOND * 10)],
         settings,
@@ -515,6 +519,7 @@ fn contract_page_five_minutes_of_503_then_polling_then_recovery() {
     for pair in sim.polls.windows(2) {
         let gap = pair[1] - pair[0];
         assert!(gap >= SECOND * 45 && gap <= SECOND * 75, "{gap:?}");
+        assert_ne!(gap, MINUTE, "jittered");
     }
     let tried = sim.connects.iter().filter(|at| **at > first_poll && **at < recovers).count();
     assert!(tried >= 11, "the stream is still tried while polling: {tried}");
@@ -589,16 +594,20 @@ fn b3_no_stream_here_polls_at_once_and_looks_for_one_slowly() {
 
 #[test]
 fn contract_page_the_polling_settings_are_in_force() {
-    let mut settings = ReconnectSettings::default();
-    settings.polling_after = MINUTE;
-    settings.poll_interval = SECOND * 10;
+    let settings = ReconnectSettings {
+        polling_after: MINUTE,
+        poll_interval: SECOND * 10,
+        ..ReconnectSettings::default()
+    };
     let mut sim = Sim::new(settings);
     sim.run(MINUTE * 11, |_| status(500));
     assert!(sim.polls[0] >= MINUTE && sim.polls[0] < SECOND * 70);
     assert!((50..75).contains(&sim.polls.len()), "{}", sim.polls.len());
 
-    let mut never = ReconnectSettings::default();
-    never.polling_after = Duration::MAX;
+    let never = ReconnectSettings {
+        polling_after: Duration::MAX,
+        ..ReconnectSettings::default()
+    };
     let mut sim = Sim::new(never);
     sim.run(DAY, |_| status(500));
     assert!(sim.polls.is_empty());
@@ -705,11 +714,13 @@ fn l2_six_hours_of_401_under_the_persistent_policy_then_success() {
 
 #[test]
 fn l2_the_slow_schedule_doubles_from_five_minutes_to_an_hour() {
-    let mut engine = brought_to(&[Input::Start], {
-        let mut settings = persistent();
-        settings.polling_after = Duration::MAX;
-        settings
-    });
+    let mut engine = brought_to(
+        &[Input::Start],
+        ReconnectSettings {
+            polling_after: Duration::MAX,
+            ..persistent()
+        },
+    );
     let mut now = Duration::ZERO;
     for minutes in [5, 10, 20, 40, 60, 60] {
         let failed = Input::Failed(FailureAction::PermanentFailure);
@@ -739,6 +750,17 @@ fn l2_a_new_token_does_not_shorten_a_back_off_that_it_cannot_mend() {
     );
     let command = engine.step(Input::TokenChanged, SECOND, MID);
     assert_eq!(command, Command::Wait(secs(66.5)));
+
+    let mut engine = Script::new(never_polling());
+    engine.fails_each_time(1, FailureAction::RetrySlowly);
+    let command = engine.says(Input::TimerFired);
+    engine.waits_until(command, Command::Connect);
+    let command = engine.says(Input::Failed(FailureAction::RetryTransient));
+    assert_eq!(
+        engine.says(Input::TokenChanged),
+        command,
+        "no longer refused"
+    );
 }
 
 #[test]
@@ -825,6 +847,245 @@ fn l5_timers_may_fire_early_late_and_twice() {
     assert_eq!(engine.step(Input::TimerFired, HOUR, MID), Command::Continue);
 }
 
+#[test]
+fn l6_a_network_change_starts_both_schedules_anew() {
+    for (action, first) in [
+        (FailureAction::RetryTransient, SECOND),
+        (FailureAction::RetrySlowly, MINUTE * 5),
+    ] {
+        let mut engine = Script::new(never_polling());
+        engine.fails_each_time(5, action);
+        assert_eq!(engine.says(Input::NetworkChanged), Command::Connect);
+        assert_eq!(engine.says(Input::Failed(action)), Command::Wait(first));
+    }
+}
+
+#[test]
+fn l6_an_open_stream_lost_to_a_network_change_begins_an_outage() {
+    let opened = [Input::Start, Input::Opened];
+    let mut engine = brought_to(&opened, ReconnectSettings::default());
+    engine.step(Input::NetworkChanged, MINUTE, MID);
+    let first_poll = MINUTE * 6 + SECOND * 30;
+    assert_eq!(engine.next_poll_at(), Some(first_poll));
+    // Where both are due, what somebody asked for comes first.
+    let failed = Input::Failed(FailureAction::RespectServer {
+        retry_after: Some(MINUTE * 5),
+    });
+    engine.step(failed, MINUTE * 6, MID);
+    let mut polls = engine.clone();
+    assert_eq!(
+        polls.step(Input::TimerFired, first_poll, MID),
+        Command::Poll
+    );
+    assert_eq!(
+        engine.step(Input::NetworkChanged, first_poll, MID),
+        Command::Connect
+    );
+}
+
+// What a healthy stream and a new token make good.
+
+/// An engine and its clock, without jitter, for tests that tell a story.
+struct Script {
+    engine: ReconnectEngine,
+    now: Duration,
+}
+
+impl Script {
+    fn new(settings: ReconnectSettings) -> Self {
+        Self {
+            engine: brought_to(&[Input::Start], settings),
+            now: Duration::ZERO,
+        }
+    }
+
+    fn says(&mut self, input: Input) -> Command {
+        self.engine.step(input, self.now, MID)
+    }
+
+    /// Lets the connects fail, and waits for the next one each time.
+    fn fails_each_time(&mut self, times: usize, action: FailureAction) {
+        for _ in 0..times {
+            let command = self.says(Input::Failed(action));
+            self.waits_until(command, Command::Connect);
+        }
+        let waits = self.says(Input::Failed(action));
+        assert!(matches!(waits, Command::Wait(_)), "{waits:?}");
+        self.now += NETWORK_CHANGE_GAP * 2;
+    }
+
+    /// Waits, once or more, until this command comes.
+    fn waits_until(&mut self, mut command: Command, wanted: Command) {
+        while let Command::Wait(wait) = command {
+            self.now += wait;
+            command = self.says(Input::TimerFired);
+        }
+        assert_eq!(command, wanted);
+    }
+
+    /// Waits for the next poll, while the stream is broken.
+    fn waits_for_a_poll(&mut self) {
+        let mut command = self.says(Input::TimerFired);
+        while command != Command::Poll {
+            command = match command {
+                Command::Wait(wait) => {
+                    self.now += wait;
+                    self.says(Input::TimerFired)
+                }
+                _ => self.says(Input::Failed(FailureAction::RetryTransient)),
+            };
+        }
+    }
+
+    /// A stream opens and is read for two minutes.
+    fn is_healthy_for_a_while(&mut self) {
+        assert_eq!(self.says(Input::Opened), Command::Read);
+        self.now += MINUTE * 2;
+        assert_eq!(self.says(Input::Received), Command::Continue);
+        assert!(self.engine.is_healthy());
+    }
+}
+
+fn never_polling() -> ReconnectSettings {
+    ReconnectSettings {
+        polling_after: Duration::MAX,
+        ..persistent()
+    }
+}
+
+#[test]
+fn l3_a_healthy_stream_resets_the_slow_schedule_too() {
+    let mut engine = Script::new(never_polling());
+    engine.fails_each_time(4, FailureAction::RetrySlowly);
+    let command = engine.says(Input::TimerFired);
+    engine.waits_until(command, Command::Connect);
+    engine.is_healthy_for_a_while();
+    let refused = Input::Failed(FailureAction::RetrySlowly);
+    assert_eq!(engine.says(refused), Command::Wait(MINUTE * 5));
+}
+
+#[test]
+fn l3_a_healthy_stream_resets_the_count_of_new_tokens() {
+    let mut engine = Script::new(never_polling());
+    for round in 0..3 {
+        let refused = Input::Failed(FailureAction::RetryNewToken);
+        assert_eq!(
+            engine.says(refused),
+            Command::Connect,
+            "{round}: the first at once"
+        );
+        let command = engine.says(refused);
+        assert_eq!(
+            command,
+            Command::Wait(SECOND),
+            "{round}: the next after a gap"
+        );
+        engine.waits_until(command, Command::Connect);
+        engine.is_healthy_for_a_while();
+    }
+}
+
+#[test]
+fn l9_the_time_to_polling_counts_from_the_end_of_a_healthy_stream() {
+    for end in [Input::Ended, Input::Failed(FailureAction::RetryTransient)] {
+        let mut engine = Script::new(persistent());
+        engine.is_healthy_for_a_while();
+        assert_eq!(engine.engine.next_poll_at(), None);
+        engine.says(end);
+        let first = engine.now + MINUTE * 5 + SECOND * 30;
+        assert_eq!(engine.engine.next_poll_at(), Some(first));
+    }
+}
+
+#[test]
+fn l9_no_stream_here_does_not_poll_again_while_polling() {
+    let mut engine = Script::new(persistent());
+    assert_eq!(
+        engine.says(Input::Failed(FailureAction::PollInstead)),
+        Command::Poll
+    );
+    assert_eq!(engine.says(Input::PollDone(Ok(()))), Command::Wait(MINUTE));
+    engine.now += SECOND * 20;
+    assert_eq!(engine.says(Input::NetworkChanged), Command::Connect);
+    let again = engine.says(Input::Failed(FailureAction::PollInstead));
+    assert_eq!(again, Command::Wait(SECOND * 40));
+}
+
+#[test]
+fn l2_refused_polls_slow_down_until_something_gives_hope() {
+    type Hope = fn(&mut Script);
+    let hopes: [(&str, Hope); 4] = [
+        ("a poll that works", |engine| {
+            engine.waits_for_a_poll();
+            engine.says(Input::PollDone(Ok(())));
+        }),
+        ("a new token", |engine| {
+            engine.says(Input::TokenChanged);
+        }),
+        ("another network", |engine| {
+            engine.says(Input::NetworkChanged);
+        }),
+        ("a healthy stream", |engine| {
+            let command = engine.says(Input::TimerFired);
+            engine.waits_until(command, Command::Connect);
+            engine.is_healthy_for_a_while();
+        }),
+    ];
+    for (name, hope) in hopes {
+        let mut engine = Script::new(persistent());
+        engine.says(Input::Failed(FailureAction::RetryTransient));
+        for minutes in [5, 10, 20, 5] {
+            if minutes == 5 && engine.engine.is_polling() {
+                hope(&mut engine);
+            }
+            engine.waits_for_a_poll();
+            engine.says(Input::PollDone(Err(FailureAction::PermanentFailure)));
+            let due = engine.now + MINUTE * minutes;
+            assert_eq!(engine.engine.next_poll_at(), Some(due), "{name}");
+        }
+    }
+}
+
+#[test]
+fn l2_a_new_token_brings_a_slow_poll_forward_by_itself() {
+    let mut engine = Script::new(persistent());
+    engine.says(Input::Failed(FailureAction::PollInstead));
+    engine.says(Input::PollDone(Err(FailureAction::RetryAuth)));
+    assert_eq!(engine.engine.next_poll_at(), Some(MINUTE * 5));
+    engine.now += SECOND;
+    assert_eq!(engine.says(Input::TokenChanged), Command::Connect);
+    assert_eq!(engine.engine.next_poll_at(), Some(SECOND * 61));
+}
+
+#[test]
+fn l2_a_new_token_during_a_poll_connects_as_soon_as_that_is_done() {
+    let mut engine = Script::new(persistent());
+    engine.says(Input::Failed(FailureAction::PollInstead));
+    assert_eq!(engine.says(Input::TokenChanged), Command::Continue);
+    assert_eq!(engine.says(Input::PollDone(Ok(()))), Command::Connect);
+}
+
+#[test]
+fn l2_a_new_token_starts_the_slow_schedule_anew_and_never_puts_a_connect_off() {
+    let mut engine = Script::new(never_polling());
+    engine.fails_each_time(3, FailureAction::PermanentFailure);
+    assert_eq!(engine.says(Input::TokenChanged), Command::Connect);
+    let refused = Input::Failed(FailureAction::PermanentFailure);
+    assert_eq!(engine.says(refused), Command::Wait(MINUTE * 5));
+
+    let quick = ReconnectSettings {
+        slow_interval: SECOND,
+        ..never_polling()
+    };
+    let mut engine = Script::new(quick);
+    for _ in 0..6 {
+        let command = engine.says(Input::Failed(FailureAction::RetryNewToken));
+        engine.waits_until(command, Command::Connect);
+    }
+    assert_eq!(engine.says(refused), Command::Wait(SECOND));
+    assert_eq!(engine.says(Input::TokenChanged), Command::Wait(SECOND));
+}
+
 // The value itself.
 
 #[test]
@@ -838,14 +1099,16 @@ fn issue6_an_engine_is_small_and_its_clones_share_the_settings() {
 
 #[test]
 fn l4_settings_without_sense_are_mended() {
-    let mut settings = ReconnectSettings::default();
-    settings.base_interval = Duration::ZERO;
-    settings.max_interval = Duration::ZERO;
-    settings.poll_interval = Duration::ZERO;
-    settings.slow_interval = Duration::ZERO;
-    settings.slow_max_interval = Duration::ZERO;
-    settings.polling_after = Duration::ZERO;
-    settings.policy = FailurePolicy::Persistent;
+    let settings = ReconnectSettings {
+        base_interval: Duration::ZERO,
+        max_interval: Duration::ZERO,
+        poll_interval: Duration::ZERO,
+        slow_interval: Duration::ZERO,
+        slow_max_interval: Duration::ZERO,
+        polling_after: Duration::ZERO,
+        policy: FailurePolicy::Persistent,
+        ..ReconnectSettings::default()
+    };
     for code in [204, 403, 429, 500] {
         let mut sim = Sim::new(settings.clone());
         sim.run(SECOND, |_| status(code));
@@ -856,18 +1119,22 @@ fn l4_settings_without_sense_are_mended() {
 
 #[test]
 fn l4_the_largest_settings_do_not_overflow() {
-    let mut settings = persistent();
-    settings.base_interval = Duration::MAX;
-    settings.poll_interval = Duration::MAX;
-    settings.slow_interval = Duration::MAX;
-    settings.healthy_after = Duration::MAX;
+    let settings = ReconnectSettings {
+        base_interval: Duration::MAX,
+        poll_interval: Duration::MAX,
+        slow_interval: Duration::MAX,
+        healthy_after: Duration::MAX,
+        ..persistent()
+    };
     for (name, path, _) in situations() {
         for input in every_input() {
             let mut engine = brought_to(&path, settings.clone());
             for now in [Duration::ZERO, DAY, Duration::MAX, Duration::MAX] {
                 engine.step(input, now, u64::MAX);
             }
-            assert!(!name.is_empty());
+            let stopped = matches!(engine.state(), State::Stopped(_));
+            let may_stop = name == "stopped" || input == Input::Shutdown;
+            assert_eq!(stopped, may_stop, "{name} × {input:?}");
         }
     }
 }
@@ -907,6 +1174,16 @@ fn check(
     after: &ReconnectEngine,
     command: Command,
 ) -> Result<(), TestCaseError> {
+    let uncut = match before.state() {
+        State::Polling => !matches!(input, Input::PollDone(_)),
+        State::Authenticating => !matches!(input, Input::AuthRecovered | Input::AuthRefused),
+        _ => false,
+    };
+    prop_assert!(
+        !uncut || command == Command::Continue,
+        "{:?} cut a callback",
+        input
+    );
     match command {
         Command::Connect => {
             prop_assert_eq!(after.state(), State::Connecting);
@@ -929,11 +1206,7 @@ fn check(
                 || (input == Input::Ended && after.failures > 0);
             let until_connect = after.connect_at - now;
             if begins && full {
-                prop_assert!(
-                    until_connect >= SECOND * 3 / 4 || after.is_polling(),
-                    "{:?}",
-                    until_connect
-                );
+                prop_assert!(until_connect >= SECOND * 3 / 4, "{:?}", until_connect);
             }
         }
         Command::Read => prop_assert_eq!(before.state(), State::Connecting),
