@@ -130,12 +130,7 @@ impl MockControlPlane {
         address: SocketAddr,
         tls: Option<Arc<Tls>>,
     ) -> Self {
-        Self {
-            inner,
-            server: Some(server),
-            address,
-            tls,
-        }
+        Self { inner, server: Some(server), address, tls }
     }
 
     /// The base URL, without a slash at the end.
@@ -288,8 +283,7 @@ impl MockControlPlane {
         let plaintext = plaintext.as_ref().to_vec();
         let secret_refs = self.with_node(node_id, |node| {
             let version = node.secrets.get(key).map_or(1, |secret| secret.version + 1);
-            node.secrets
-                .insert(key.to_owned(), Secret { plaintext, version });
+            node.secrets.insert(key.to_owned(), Secret { plaintext, version });
             node.secret_refs()
         });
         self.publish(
@@ -306,10 +300,7 @@ impl MockControlPlane {
     #[track_caller]
     pub fn request_action(&self, node_id: &str, request: &impl Serialize) -> String {
         let request = to_value(request);
-        let execution_id = self
-            .inner
-            .state()
-            .request_action(node_id, request, self.inner.now());
+        let execution_id = self.inner.state().request_action(node_id, request, self.inner.now());
         let Some(execution_id) = execution_id else {
             panic!("no node {node_id:?}, or the request is not an object")
         };
@@ -357,9 +348,7 @@ impl MockControlPlane {
     #[track_caller]
     pub fn publish_event(&self, node_id: &str, event: Event) -> PublishedEvent {
         let published = self.inner.state().publish(node_id, event, self.inner.now());
-        let Some(published) = published else {
-            panic!("there is no node {node_id:?}")
-        };
+        let Some(published) = published else { panic!("there is no node {node_id:?}") };
         published
     }
 
@@ -382,9 +371,7 @@ impl MockControlPlane {
     /// Like [`rotate_signing_key`](Self::rotate_signing_key) with this key and this transition.
     pub fn rotate_signing_key_to(&self, key: SigningKey, transition: Duration) -> String {
         let public_key = key.public_key();
-        self.inner
-            .state()
-            .rotate_signing_key(key, transition, self.inner.now());
+        self.inner.state().rotate_signing_key(key, transition, self.inner.now());
         public_key
     }
 
@@ -408,9 +395,7 @@ impl MockControlPlane {
 
     /// Closes a node's live streams; returns how many.
     pub fn cut_streams(&self, node_id: &str, close: Close) -> usize {
-        self.inner
-            .streams()
-            .tell(Some(node_id), &Command::Close(close))
+        self.inner.streams().tell(Some(node_id), &Command::Close(close))
     }
 
     /// Closes each of a node's streams, now and later, after this many events; `None` ends that.
@@ -423,16 +408,12 @@ impl MockControlPlane {
 
     /// Keeps a node's live streams silent, not even a keep-alive, or lets them go on; returns how many.
     pub fn stall_streams(&self, node_id: &str, stalled: bool) -> usize {
-        self.inner
-            .streams()
-            .tell(Some(node_id), &Command::Stall(stalled))
+        self.inner.streams().tell(Some(node_id), &Command::Stall(stalled))
     }
 
     /// Writes these bytes into a node's live streams, between two frames; returns into how many.
     pub fn inject(&self, node_id: &str, bytes: impl Into<Bytes>) -> usize {
-        self.inner
-            .streams()
-            .tell(Some(node_id), &Command::Inject(bytes.into()))
+        self.inner.streams().tell(Some(node_id), &Command::Inject(bytes.into()))
     }
 
     /// The next event stream is exactly these bytes, one write a chunk, then `then`.
@@ -449,9 +430,7 @@ impl MockControlPlane {
     /// If no operation has that name; so do all that take a route.
     #[track_caller]
     pub fn script(&self, route: &str, answer: Answer) {
-        self.inner
-            .script()
-            .once(Rule::new(route, None, Arc::new(move |_| answer.clone())));
+        self.inner.script().once(Rule::new(route, None, Arc::new(move |_| answer.clone())));
     }
 
     /// Lays out the next answer for a route when one node asks.
@@ -467,9 +446,7 @@ impl MockControlPlane {
     /// Answers a route like this until [`clear_script`](Self::clear_script); answers laid out for once go first.
     #[track_caller]
     pub fn script_always(&self, route: &str, answer: Answer) {
-        self.inner
-            .script()
-            .always(Rule::new(route, None, Arc::new(move |_| answer.clone())));
+        self.inner.script().always(Rule::new(route, None, Arc::new(move |_| answer.clone())));
     }
 
     /// Answers a route by a function until [`clear_script`](Self::clear_script); its panic fails the test.
@@ -479,9 +456,7 @@ impl MockControlPlane {
         route: &str,
         answer: impl Fn(&RecordedRequest) -> Answer + Send + Sync + 'static,
     ) {
-        self.inner
-            .script()
-            .always(Rule::new(route, None, Arc::new(answer)));
+        self.inner.script().always(Rule::new(route, None, Arc::new(answer)));
     }
 
     /// Forgets all that was laid out for a route; `"*"` forgets everything.
@@ -612,15 +587,9 @@ impl MockControlPlane {
         count: usize,
         limit: Duration,
     ) -> Vec<RecordedRequest> {
-        let arrived = self
-            .wait_until(limit, |mock| mock.requests_for(route).len() >= count)
-            .await;
+        let arrived = self.wait_until(limit, |mock| mock.requests_for(route).len() >= count).await;
         let requests = self.requests_for(route);
-        assert!(
-            arrived,
-            "{} of {count} requests for {route} within {limit:?}",
-            requests.len()
-        );
+        assert!(arrived, "{} of {count} requests for {route} within {limit:?}", requests.len());
         requests
     }
 
@@ -632,14 +601,9 @@ impl MockControlPlane {
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn wait_for_streams(&self, node_id: &str, count: usize, limit: Duration) {
-        let arrived = self
-            .wait_until(limit, |mock| mock.open_streams_of(node_id) == count)
-            .await;
+        let arrived = self.wait_until(limit, |mock| mock.open_streams_of(node_id) == count).await;
         let open = self.open_streams_of(node_id);
-        assert!(
-            arrived,
-            "{open} open streams of {node_id} instead of {count} after {limit:?}"
-        );
+        assert!(arrived, "{open} open streams of {node_id} instead of {count} after {limit:?}");
     }
 
     /// Fires after real time, on the server's own runtime.
@@ -666,9 +630,7 @@ fn to_value(value: &impl Serialize) -> Value {
 
 impl fmt::Debug for MockControlPlane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MockControlPlane")
-            .field("url", &self.url())
-            .finish_non_exhaustive()
+        f.debug_struct("MockControlPlane").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 

@@ -54,10 +54,7 @@ impl RecordedRequest {
 
     /// A decoded path parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| value.as_str())
+        self.parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
     /// The decoded body as JSON.
@@ -80,12 +77,7 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            requests: VecDeque::new(),
-            limit,
-            total: 0,
-            by_operation: HashMap::new(),
-        }
+        Self { requests: VecDeque::new(), limit, total: 0, by_operation: HashMap::new() }
     }
 
     pub(crate) fn next_number(&self) -> u64 {
@@ -108,11 +100,7 @@ impl Record {
     }
 
     pub(crate) fn of(&self, name: &str) -> Vec<RecordedRequest> {
-        self.requests
-            .iter()
-            .filter(|request| matches_name(request, name))
-            .cloned()
-            .collect()
+        self.requests.iter().filter(|request| matches_name(request, name)).cloned().collect()
     }
 
     /// How many there were in all, even those no longer kept.

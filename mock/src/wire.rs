@@ -59,11 +59,7 @@ impl Link {
     }
 
     pub(crate) fn take_over(&self, chunks: Vec<Bytes>, repeat: Option<Bytes>, then: Then) {
-        self.order.send_replace(Order::Takeover {
-            chunks,
-            repeat,
-            then,
-        });
+        self.order.send_replace(Order::Takeover { chunks, repeat, then });
     }
 
     /// Waits for an order other than to serve.
@@ -82,10 +78,7 @@ impl Link {
     /// Waits for the order to close.
     pub(crate) async fn closed(&self) {
         let mut orders = self.order.subscribe();
-        let lost = orders
-            .wait_for(|order| matches!(order, Order::Close))
-            .await
-            .is_err();
+        let lost = orders.wait_for(|order| matches!(order, Order::Close)).await.is_err();
         if lost {
             std::future::pending().await
         }
@@ -143,9 +136,7 @@ impl AsyncWrite for Wire {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        self.link
-            .blocked
-            .store(written.is_pending(), Ordering::Relaxed);
+        self.link.blocked.store(written.is_pending(), Ordering::Relaxed);
         written
     }
 
@@ -155,9 +146,7 @@ impl AsyncWrite for Wire {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
-        self.link
-            .blocked
-            .store(written.is_pending(), Ordering::Relaxed);
+        self.link.blocked.store(written.is_pending(), Ordering::Relaxed);
         written
     }
 

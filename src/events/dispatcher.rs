@@ -46,7 +46,8 @@ type Boxed<A> = Arc<dyn Fn(A) -> BoxFuture<'static, Result<(), BoxError>> + Send
 /// ```
 /// use plexsphere_client::events::{EventDispatcher, NoOpVerifier, SignedEnvelope, Verified};
 ///
-/// # futures::executor::block_on(async {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), plexsphere_client::BoxError> {
 /// let dispatcher = EventDispatcher::new();
 /// dispatcher.register("peer_removed", |envelope: std::sync::Arc<SignedEnvelope>| async move {
 ///     println!("{} is gone", envelope.payload.get());
@@ -58,8 +59,8 @@ type Boxed<A> = Arc<dyn Fn(A) -> BoxFuture<'static, Result<(), BoxError>> + Send
 /// let event = Verified::check(&NoOpVerifier, &envelope.into())?;
 /// let report = dispatcher.dispatch(&event).await;
 /// assert_eq!((report.handlers, report.failures()), (1, 0));
-/// # Ok::<(), plexsphere_client::BoxError>(())
-/// # }).unwrap();
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Default)]
 pub struct EventDispatcher {
@@ -70,9 +71,12 @@ pub struct EventDispatcher {
 #[derive(Default)]
 struct Handlers {
     registered: u64,
-    by_type: HashMap<EventType, Vec<(u64, Boxed<Arc<SignedEnvelope>>)>>,
-    every: Vec<(u64, Boxed<Arc<SignedEnvelope>>)>,
+    by_type: HashMap<EventType, Vec<Registered>>,
+    every: Vec<Registered>,
 }
+
+/// A handler with its place in the order of registration.
+type Registered = (u64, Boxed<Arc<SignedEnvelope>>);
 
 /// How the handlers of one event fared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,8 +172,11 @@ impl EventDispatcher {
     }
 
     async fn run<A>(&self, handler: &Boxed<A>, argument: A) -> Option<Failure> {
-        let limit = *self.time_limit.read().unwrap_or_else(PoisonError::into_inner);
-        run_guarded(handler.as_ref(), argument, limit).await
+        run_guarded(handler.as_ref(), argument, self.handler_time_limit()).await
+    }
+
+    pub(crate) fn handler_time_limit(&self) -> Option<Duration> {
+        *self.time_limit.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, add: impl FnOnce(&mut Handlers, u64)) {

@@ -10,9 +10,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use ed25519::{DEFAULT_NONCE_CAPACITY, DEFAULT_TIME_WINDOW, Ed25519Verifier};
-pub use keys::{KeyError, SigningKeyUpdate};
+pub use keys::KeyError;
 
 use super::SignedEnvelope;
+use crate::types::SigningKeys;
 
 /// Decides whether an event comes from the control plane.
 ///
@@ -43,6 +44,16 @@ pub trait EventVerifier: Send + Sync {
     /// When the event must not be handled. The error holds no part of the payload.
     fn verify(&self, envelope: &SignedEnvelope) -> Result<Verdict, VerifyError>;
 
+    /// Whether a trusted key signed the event, whatever its time and nonce.
+    ///
+    /// It is asked about a stale event: only one that is the control plane's own
+    /// moves the position in the stream. By default `false`: the position waits for
+    /// the next event that is accepted.
+    fn is_authentic(&self, envelope: &SignedEnvelope) -> bool {
+        let _ = envelope;
+        false
+    }
+
     /// Takes over the signing keys that a trusted source names: the registration, an
     /// event that a trusted key signed, or a state fetched with the node's own token.
     ///
@@ -51,7 +62,7 @@ pub trait EventVerifier: Send + Sync {
     ///
     /// # Errors
     /// When a key cannot be used. The keys are then the same as before.
-    fn update_keys(&self, keys: &SigningKeyUpdate) -> Result<(), KeyError> {
+    fn update_keys(&self, keys: &SigningKeys) -> Result<(), KeyError> {
         let _ = keys;
         Ok(())
     }
@@ -79,7 +90,11 @@ impl<V: EventVerifier + ?Sized> EventVerifier for Arc<V> {
         (**self).verify(envelope)
     }
 
-    fn update_keys(&self, keys: &SigningKeyUpdate) -> Result<(), KeyError> {
+    fn is_authentic(&self, envelope: &SignedEnvelope) -> bool {
+        (**self).is_authentic(envelope)
+    }
+
+    fn update_keys(&self, keys: &SigningKeys) -> Result<(), KeyError> {
         (**self).update_keys(keys)
     }
 

@@ -13,8 +13,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use plexsphere_client::events::{
     Ed25519Verifier, EnvelopeError, EventVerifier, KeyError, NoOpVerifier, NonceSnapshot,
-    SignedEnvelope, SigningKeyUpdate, Verdict, Verified, VerifyError,
+    SignedEnvelope, Verdict, Verified, VerifyError,
 };
+use plexsphere_client::types::SigningKeys;
 use plexsphere_client::values::{RawJson, Timestamp};
 use serde::Deserialize;
 
@@ -108,7 +109,7 @@ impl Vector {
     fn verify(&self) -> Result<Verdict, Refusal> {
         let envelope = self.envelope().map_err(Refusal::Envelope)?;
         let now = envelope.issued_at.unwrap_or_else(Timestamp::now);
-        let keys = SigningKeyUpdate::new(&self.public_key);
+        let keys = SigningKeys::new(&self.public_key);
         let keys = match &self.previous_key {
             Some(previous) if self.previous_key_active => {
                 keys.with_previous(previous, later(now, Duration::from_nanos(1)))
@@ -414,7 +415,7 @@ fn a_redelivery_that_is_signed_anew_after_a_rotation_is_still_one() {
     let (old, new) = (Signer::new(1), Signer::new(2));
     let (verifier, _) = verifier(&old);
     assert_eq!(verifier.verify(&old.sign(event("n-1"))), Ok(Verdict::New));
-    verifier.update_keys(&SigningKeyUpdate::new(new.public_key())).unwrap();
+    verifier.update_keys(&SigningKeys::new(new.public_key())).unwrap();
     assert_eq!(verifier.verify(&new.sign(event("n-1"))), Ok(Verdict::Redelivered));
 }
 
@@ -512,7 +513,7 @@ fn the_previous_key_is_trusted_until_its_deadline() {
     let (old, new) = (Signer::new(1), Signer::new(2));
     let (verifier, clock) = verifier(&old);
     let deadline = later(noon(), Duration::from_secs(60));
-    let update = SigningKeyUpdate::new(new.public_key());
+    let update = SigningKeys::new(new.public_key());
     verifier.update_keys(&update.with_previous(old.public_key(), deadline)).unwrap();
     for (from_noon, nonce, accepted) in
         [(0, "a", true), (MINUTE - 1, "b", true), (MINUTE, "c", false)]
@@ -581,10 +582,10 @@ fn a_key_that_cannot_be_used_is_an_error_and_leaves_the_old_keys_in_force() {
     let (verifier, _) = verifier(&signer);
     for (key, expected) in bad {
         assert_eq!(Ed25519Verifier::new(&key).unwrap_err(), expected, "{key}");
-        let update = SigningKeyUpdate::new(key.clone());
+        let update = SigningKeys::new(key.clone());
         assert_eq!(verifier.update_keys(&update).unwrap_err(), expected, "{key}");
         if !key.is_empty() {
-            let update = SigningKeyUpdate::new(good.clone()).with_previous(key, noon());
+            let update = SigningKeys::new(good.clone()).with_previous(key, noon());
             assert_eq!(verifier.update_keys(&update).unwrap_err(), expected);
         }
     }
@@ -598,7 +599,7 @@ fn the_no_op_verifier_accepts_even_an_empty_envelope() {
     assert_eq!(verified.verdict(), Verdict::New);
     assert!(Arc::ptr_eq(verified.envelope(), &empty));
     assert!(!NoOpVerifier.is_checking());
-    NoOpVerifier.update_keys(&SigningKeyUpdate::new("")).unwrap();
+    NoOpVerifier.update_keys(&SigningKeys::new("")).unwrap();
     NoOpVerifier.import_nonces(&NonceSnapshot { lines: vec!["a".to_owned()] });
     assert_eq!(NoOpVerifier.export_nonces(), NonceSnapshot::default());
 }

@@ -64,10 +64,7 @@ pub static MESH_INFO: Schema = Schema {
 
 pub static NAT_INFO: Schema = Schema {
     name: "NATInfo",
-    fields: &[
-        required("public_endpoint", Kind::String),
-        required("type", Kind::String),
-    ],
+    fields: &[required("public_endpoint", Kind::String), required("type", Kind::String)],
 };
 
 pub static BRIDGE_INFO: Schema = Schema {
@@ -106,18 +103,12 @@ pub static INGRESS_INFO: Schema = Schema {
 
 pub static SITE_TO_SITE_INFO: Schema = Schema {
     name: "SiteToSiteInfo",
-    fields: &[
-        required("enabled", Kind::Boolean),
-        required("tunnel_count", Kind::Integer),
-    ],
+    fields: &[required("enabled", Kind::Boolean), required("tunnel_count", Kind::Integer)],
 };
 
 pub static HEARTBEAT_RESPONSE: Schema = Schema {
     name: "HeartbeatResponse",
-    fields: &[
-        optional("reconcile", Kind::Boolean),
-        optional("rotate_keys", Kind::Boolean),
-    ],
+    fields: &[optional("reconcile", Kind::Boolean), optional("rotate_keys", Kind::Boolean)],
 };
 
 pub static STATE_RESPONSE: Schema = Schema {
@@ -189,10 +180,7 @@ pub static REPORT_ENTRY: Schema = Schema {
 
 pub static SECRET_REF: Schema = Schema {
     name: "SecretRef",
-    fields: &[
-        required("key", Kind::String),
-        required("version", Kind::Integer),
-    ],
+    fields: &[required("key", Kind::String), required("version", Kind::Integer)],
 };
 
 pub static SECRET_RESPONSE: Schema = Schema {
@@ -215,10 +203,7 @@ pub static DRIFT_REPORT: Schema = Schema {
 
 pub static DRIFT_CORRECTION: Schema = Schema {
     name: "DriftCorrection",
-    fields: &[
-        required("type", Kind::String),
-        required("detail", Kind::String),
-    ],
+    fields: &[required("type", Kind::String), required("detail", Kind::String)],
 };
 
 pub static REPORT_SYNC_REQUEST: Schema = Schema {
@@ -310,10 +295,7 @@ pub static CAPABILITIES_PAYLOAD: Schema = Schema {
 
 pub static BINARY_INFO: Schema = Schema {
     name: "BinaryInfo",
-    fields: &[
-        required("version", Kind::String),
-        required("checksum", Kind::String),
-    ],
+    fields: &[required("version", Kind::String), required("checksum", Kind::String)],
 };
 
 pub static ACTION_INFO: Schema = Schema {
@@ -350,34 +332,22 @@ pub static HOOK_INFO: Schema = Schema {
 
 pub static ENDPOINT_REPORT: Schema = Schema {
     name: "EndpointReport",
-    fields: &[
-        required("public_endpoint", Kind::String),
-        required("nat_type", Kind::String),
-    ],
+    fields: &[required("public_endpoint", Kind::String), required("nat_type", Kind::String)],
 };
 
 pub static ENDPOINT_RESPONSE: Schema = Schema {
     name: "EndpointResponse",
-    fields: &[required(
-        "peer_endpoints",
-        Kind::List(&Kind::Object(&PEER_ENDPOINT)),
-    )],
+    fields: &[required("peer_endpoints", Kind::List(&Kind::Object(&PEER_ENDPOINT)))],
 };
 
 pub static PEER_ENDPOINT: Schema = Schema {
     name: "PeerEndpoint",
-    fields: &[
-        required("peer_id", Kind::String),
-        required("endpoint", Kind::String),
-    ],
+    fields: &[required("peer_id", Kind::String), required("endpoint", Kind::String)],
 };
 
 pub static KEY_ROTATE_REQUEST: Schema = Schema {
     name: "KeyRotateRequest",
-    fields: &[
-        required("node_id", Kind::String),
-        required("new_public_key", Kind::String),
-    ],
+    fields: &[required("node_id", Kind::String), required("new_public_key", Kind::String)],
 };
 
 pub static KEY_ROTATE_RESPONSE: Schema = Schema {
@@ -387,10 +357,7 @@ pub static KEY_ROTATE_RESPONSE: Schema = Schema {
 
 pub static TUNNEL_READY_REQUEST: Schema = Schema {
     name: "TunnelReadyRequest",
-    fields: &[
-        required("listen_addr", Kind::String),
-        required("timestamp", Kind::Time),
-    ],
+    fields: &[required("listen_addr", Kind::String), required("timestamp", Kind::Time)],
 };
 
 pub static TUNNEL_CLOSED_REQUEST: Schema = Schema {
@@ -425,10 +392,7 @@ pub static BRIDGE_CONFIG: Schema = Schema {
 
 pub static RELAY_CONFIG: Schema = Schema {
     name: "RelayConfig",
-    fields: &[required(
-        "sessions",
-        Kind::List(&Kind::Object(&RELAY_SESSION_ASSIGNMENT)),
-    )],
+    fields: &[required("sessions", Kind::List(&Kind::Object(&RELAY_SESSION_ASSIGNMENT)))],
 };
 
 pub static RELAY_SESSION_ASSIGNMENT: Schema = Schema {
@@ -529,10 +493,8 @@ pub static PROBLEM_DETAILS: Schema = Schema {
     ],
 };
 
-pub static PEER_REMOVED: Schema = Schema {
-    name: "PeerRemoved",
-    fields: &[required("peer_id", Kind::String)],
-};
+pub static PEER_REMOVED: Schema =
+    Schema { name: "PeerRemoved", fields: &[required("peer_id", Kind::String)] };
 
 pub static PEER_ENDPOINT_CHANGED: Schema = Schema {
     name: "PeerEndpointChanged",
@@ -560,10 +522,8 @@ pub static ACTION_REQUEST: Schema = Schema {
     ],
 };
 
-pub static SESSION_REVOKED: Schema = Schema {
-    name: "SessionRevoked",
-    fields: &[required("session_id", Kind::String)],
-};
+pub static SESSION_REVOKED: Schema =
+    Schema { name: "SessionRevoked", fields: &[required("session_id", Kind::String)] };
 
 pub static SSH_SESSION_SETUP: Schema = Schema {
     name: "SSHSessionSetup",
@@ -586,28 +546,17 @@ pub static NODE_STATE_UPDATED: Schema = Schema {
 
 pub static NODE_SECRETS_UPDATED: Schema = Schema {
     name: "NodeSecretsUpdated",
-    fields: &[required(
-        "secret_refs",
-        Kind::List(&Kind::Object(&SECRET_REF)),
-    )],
+    fields: &[required("secret_refs", Kind::List(&Kind::Object(&SECRET_REF)))],
 };
 
-pub static RELAY_SESSION_REVOKED: Schema = Schema {
-    name: "RelaySessionRevoked",
-    fields: &[required("session_id", Kind::String)],
-};
+pub static RELAY_SESSION_REVOKED: Schema =
+    Schema { name: "RelaySessionRevoked", fields: &[required("session_id", Kind::String)] };
 
-pub static USER_ACCESS_PEER_REVOKED: Schema = Schema {
-    name: "UserAccessPeerRevoked",
-    fields: &[required("public_key", Kind::String)],
-};
+pub static USER_ACCESS_PEER_REVOKED: Schema =
+    Schema { name: "UserAccessPeerRevoked", fields: &[required("public_key", Kind::String)] };
 
-pub static INGRESS_RULE_REVOKED: Schema = Schema {
-    name: "IngressRuleRevoked",
-    fields: &[required("rule_id", Kind::String)],
-};
+pub static INGRESS_RULE_REVOKED: Schema =
+    Schema { name: "IngressRuleRevoked", fields: &[required("rule_id", Kind::String)] };
 
-pub static SITE_TO_SITE_TUNNEL_REVOKED: Schema = Schema {
-    name: "SiteToSiteTunnelRevoked",
-    fields: &[required("tunnel_id", Kind::String)],
-};
+pub static SITE_TO_SITE_TUNNEL_REVOKED: Schema =
+    Schema { name: "SiteToSiteTunnelRevoked", fields: &[required("tunnel_id", Kind::String)] };

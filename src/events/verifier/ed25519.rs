@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::keys::Keys;
 use super::nonces::Nonces;
-use super::{EventVerifier, KeyError, NonceSnapshot, SigningKeyUpdate, Verdict, VerifyError};
+use super::{EventVerifier, KeyError, NonceSnapshot, Verdict, VerifyError};
 use crate::events::SignedEnvelope;
+use crate::types::SigningKeys;
 use crate::values::{Timestamp, duration_of, unix_nanos};
 
 /// How old an event may be, and how far in the future: 5 minutes each.
@@ -51,14 +52,14 @@ impl Ed25519Verifier {
     /// When the key is not base64, not 32 bytes long, or weak: under a key of small
     /// order anyone can sign.
     pub fn new(signing_public_key: &str) -> Result<Self, KeyError> {
-        Self::with_keys(&SigningKeyUpdate::new(signing_public_key))
+        Self::with_keys(&SigningKeys::new(signing_public_key))
     }
 
     /// Trusts the keys of a state or of a rotation, the previous one until its deadline.
     ///
     /// # Errors
     /// As for [`new`](Self::new), for either key.
-    pub fn with_keys(keys: &SigningKeyUpdate) -> Result<Self, KeyError> {
+    pub fn with_keys(keys: &SigningKeys) -> Result<Self, KeyError> {
         Ok(Self {
             window: DEFAULT_TIME_WINDOW,
             clock: Box::new(SystemTime::now),
@@ -114,6 +115,21 @@ impl Ed25519Verifier {
     }
 
     /// Nanoseconds since 1970.
+    /// The signed bytes, when a key in force signed them.
+    fn check_signature(
+        &self,
+        envelope: &SignedEnvelope,
+        now: i128,
+    ) -> Result<Vec<u8>, VerifyError> {
+        let signature = decoded_signature(&envelope.signature)?;
+        let message = envelope.signed_bytes();
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        match keys.signed(&message, &signature, now) {
+            true => Ok(message),
+            false => Err(VerifyError::BadSignature),
+        }
+    }
+
     fn now(&self) -> i128 {
         unix_nanos((self.clock)())
     }
@@ -144,18 +160,16 @@ impl EventVerifier for Ed25519Verifier {
         let issued_at = envelope.issued_at.filter(|time| !time.is_go_zero());
         let now = self.now();
         self.check_time(issued_at.ok_or(VerifyError::MissingTime)?, now)?;
-        let signature = decoded_signature(&envelope.signature)?;
-        let message = envelope.signed_bytes();
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        if !keys.signed(&message, &signature, now) {
-            return Err(VerifyError::BadSignature);
-        }
-        drop(keys);
+        let message = self.check_signature(envelope, now)?;
         let now = seconds(now);
         self.nonces().spend(&envelope.nonce, &message, now, self.remembered_until(now))
     }
 
-    fn update_keys(&self, update: &SigningKeyUpdate) -> Result<(), KeyError> {
+    fn is_authentic(&self, envelope: &SignedEnvelope) -> bool {
+        self.check_signature(envelope, self.now()).is_ok()
+    }
+
+    fn update_keys(&self, update: &SigningKeys) -> Result<(), KeyError> {
         let keys = Keys::load(update)?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(())
@@ -213,7 +227,7 @@ mod tests {
         });
         assert!(verifier.keys.is_poisoned() && verifier.nonces.is_poisoned());
         assert_eq!(verifier.evicted_nonces(), 0);
-        verifier.update_keys(&SigningKeyUpdate::new(key)).unwrap();
+        verifier.update_keys(&SigningKeys::new(key)).unwrap();
         let mut envelope = SignedEnvelope::new("a", "b", RawJson::default());
         envelope.issued_at = Some(Timestamp::now());
         envelope.nonce = "n".to_owned();

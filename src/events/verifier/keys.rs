@@ -1,9 +1,8 @@
 use aws_lc_rs::signature::{ED25519, ParsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
+use crate::types::SigningKeys;
 use crate::values::Timestamp;
 
 const KEY_LENGTH: usize = 32;
@@ -36,23 +35,7 @@ const fn ends(first: u8, middle: u8, last: u8) -> [u8; KEY_LENGTH] {
     bytes
 }
 
-/// The signing keys of the control plane, as `signing_key_rotated` and the state
-/// carry them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[non_exhaustive]
-pub struct SigningKeyUpdate {
-    /// The key that signs from now on: 32 bytes in padded standard base64.
-    pub current: String,
-    /// The key that signed until now. `None` or empty: there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous: Option<String>,
-    /// Until when the previous key is trusted too. Without it, the previous key is
-    /// not trusted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub transition_expires: Option<Timestamp>,
-}
-
-impl SigningKeyUpdate {
+impl SigningKeys {
     /// One key, and none beside it.
     pub fn new(current: impl Into<String>) -> Self {
         Self { current: current.into(), previous: None, transition_expires: None }
@@ -103,7 +86,7 @@ struct Previous {
 }
 
 impl Keys {
-    pub(super) fn load(update: &SigningKeyUpdate) -> Result<Self, KeyError> {
+    pub(super) fn load(update: &SigningKeys) -> Result<Self, KeyError> {
         let current = load(&update.current)?;
         let previous = update.previous.as_deref().filter(|key| !key.is_empty());
         let previous = previous.map(load).transpose()?.zip(update.transition_expires);

@@ -377,10 +377,7 @@ fn l3_health_needs_a_minute_and_a_byte() {
 
 #[test]
 fn l3_the_setting_changes_what_is_healthy() {
-    let settings = ReconnectSettings {
-        healthy_after: SECOND * 5,
-        ..ReconnectSettings::default()
-    };
+    let settings = ReconnectSettings { healthy_after: SECOND * 5, ..ReconnectSettings::default() };
     let mut engine = brought_to(&[Input::Start, Input::Opened], settings);
     engine.step(Input::Received, SECOND * 4, MID);
     assert!(!engine.is_healthy());
@@ -431,10 +428,8 @@ fn l4_retry_of_zero_does_not_spin_and_of_a_year_does_not_stall() {
 
 #[test]
 fn parity_d_retry_is_the_new_base_of_the_back_off_and_of_the_spread() {
-    let settings = ReconnectSettings {
-        polling_after: Duration::MAX,
-        ..ReconnectSettings::default()
-    };
+    let settings =
+        ReconnectSettings { polling_after: Duration::MAX, ..ReconnectSettings::default() };
     let mut engine = brought_to(
         &[Input::Start, Input::Opened, Input::Received, Input::ServerRetry(SECOND * 10)],
         settings,
@@ -604,10 +599,7 @@ fn contract_page_the_polling_settings_are_in_force() {
     assert!(sim.polls[0] >= MINUTE && sim.polls[0] < SECOND * 70);
     assert!((50..75).contains(&sim.polls.len()), "{}", sim.polls.len());
 
-    let never = ReconnectSettings {
-        polling_after: Duration::MAX,
-        ..ReconnectSettings::default()
-    };
+    let never = ReconnectSettings { polling_after: Duration::MAX, ..ReconnectSettings::default() };
     let mut sim = Sim::new(never);
     sim.run(DAY, |_| status(500));
     assert!(sim.polls.is_empty());
@@ -716,10 +708,7 @@ fn l2_six_hours_of_401_under_the_persistent_policy_then_success() {
 fn l2_the_slow_schedule_doubles_from_five_minutes_to_an_hour() {
     let mut engine = brought_to(
         &[Input::Start],
-        ReconnectSettings {
-            polling_after: Duration::MAX,
-            ..persistent()
-        },
+        ReconnectSettings { polling_after: Duration::MAX, ..persistent() },
     );
     let mut now = Duration::ZERO;
     for minutes in [5, 10, 20, 40, 60, 60] {
@@ -756,11 +745,7 @@ fn l2_a_new_token_does_not_shorten_a_back_off_that_it_cannot_mend() {
     let command = engine.says(Input::TimerFired);
     engine.waits_until(command, Command::Connect);
     let command = engine.says(Input::Failed(FailureAction::RetryTransient));
-    assert_eq!(
-        engine.says(Input::TokenChanged),
-        command,
-        "no longer refused"
-    );
+    assert_eq!(engine.says(Input::TokenChanged), command, "no longer refused");
 }
 
 #[test]
@@ -849,10 +834,9 @@ fn l5_timers_may_fire_early_late_and_twice() {
 
 #[test]
 fn l6_a_network_change_starts_both_schedules_anew() {
-    for (action, first) in [
-        (FailureAction::RetryTransient, SECOND),
-        (FailureAction::RetrySlowly, MINUTE * 5),
-    ] {
+    for (action, first) in
+        [(FailureAction::RetryTransient, SECOND), (FailureAction::RetrySlowly, MINUTE * 5)]
+    {
         let mut engine = Script::new(never_polling());
         engine.fails_each_time(5, action);
         assert_eq!(engine.says(Input::NetworkChanged), Command::Connect);
@@ -868,19 +852,11 @@ fn l6_an_open_stream_lost_to_a_network_change_begins_an_outage() {
     let first_poll = MINUTE * 6 + SECOND * 30;
     assert_eq!(engine.next_poll_at(), Some(first_poll));
     // Where both are due, what somebody asked for comes first.
-    let failed = Input::Failed(FailureAction::RespectServer {
-        retry_after: Some(MINUTE * 5),
-    });
+    let failed = Input::Failed(FailureAction::RespectServer { retry_after: Some(MINUTE * 5) });
     engine.step(failed, MINUTE * 6, MID);
     let mut polls = engine.clone();
-    assert_eq!(
-        polls.step(Input::TimerFired, first_poll, MID),
-        Command::Poll
-    );
-    assert_eq!(
-        engine.step(Input::NetworkChanged, first_poll, MID),
-        Command::Connect
-    );
+    assert_eq!(polls.step(Input::TimerFired, first_poll, MID), Command::Poll);
+    assert_eq!(engine.step(Input::NetworkChanged, first_poll, MID), Command::Connect);
 }
 
 // What a healthy stream and a new token make good.
@@ -893,10 +869,7 @@ struct Script {
 
 impl Script {
     fn new(settings: ReconnectSettings) -> Self {
-        Self {
-            engine: brought_to(&[Input::Start], settings),
-            now: Duration::ZERO,
-        }
+        Self { engine: brought_to(&[Input::Start], settings), now: Duration::ZERO }
     }
 
     fn says(&mut self, input: Input) -> Command {
@@ -947,10 +920,7 @@ impl Script {
 }
 
 fn never_polling() -> ReconnectSettings {
-    ReconnectSettings {
-        polling_after: Duration::MAX,
-        ..persistent()
-    }
+    ReconnectSettings { polling_after: Duration::MAX, ..persistent() }
 }
 
 #[test]
@@ -969,17 +939,9 @@ fn l3_a_healthy_stream_resets_the_count_of_new_tokens() {
     let mut engine = Script::new(never_polling());
     for round in 0..3 {
         let refused = Input::Failed(FailureAction::RetryNewToken);
-        assert_eq!(
-            engine.says(refused),
-            Command::Connect,
-            "{round}: the first at once"
-        );
+        assert_eq!(engine.says(refused), Command::Connect, "{round}: the first at once");
         let command = engine.says(refused);
-        assert_eq!(
-            command,
-            Command::Wait(SECOND),
-            "{round}: the next after a gap"
-        );
+        assert_eq!(command, Command::Wait(SECOND), "{round}: the next after a gap");
         engine.waits_until(command, Command::Connect);
         engine.is_healthy_for_a_while();
     }
@@ -1000,10 +962,7 @@ fn l9_the_time_to_polling_counts_from_the_end_of_a_healthy_stream() {
 #[test]
 fn l9_no_stream_here_does_not_poll_again_while_polling() {
     let mut engine = Script::new(persistent());
-    assert_eq!(
-        engine.says(Input::Failed(FailureAction::PollInstead)),
-        Command::Poll
-    );
+    assert_eq!(engine.says(Input::Failed(FailureAction::PollInstead)), Command::Poll);
     assert_eq!(engine.says(Input::PollDone(Ok(()))), Command::Wait(MINUTE));
     engine.now += SECOND * 20;
     assert_eq!(engine.says(Input::NetworkChanged), Command::Connect);
@@ -1073,10 +1032,7 @@ fn l2_a_new_token_starts_the_slow_schedule_anew_and_never_puts_a_connect_off() {
     let refused = Input::Failed(FailureAction::PermanentFailure);
     assert_eq!(engine.says(refused), Command::Wait(MINUTE * 5));
 
-    let quick = ReconnectSettings {
-        slow_interval: SECOND,
-        ..never_polling()
-    };
+    let quick = ReconnectSettings { slow_interval: SECOND, ..never_polling() };
     let mut engine = Script::new(quick);
     for _ in 0..6 {
         let command = engine.says(Input::Failed(FailureAction::RetryNewToken));
@@ -1179,11 +1135,7 @@ fn check(
         State::Authenticating => !matches!(input, Input::AuthRecovered | Input::AuthRefused),
         _ => false,
     };
-    prop_assert!(
-        !uncut || command == Command::Continue,
-        "{:?} cut a callback",
-        input
-    );
+    prop_assert!(!uncut || command == Command::Continue, "{:?} cut a callback", input);
     match command {
         Command::Connect => {
             prop_assert_eq!(after.state(), State::Connecting);
