@@ -145,6 +145,8 @@ impl Sink {
             Then::Reset => {
                 self.flushed().await;
                 self.link.reset();
+                // The end of the body must not be sent before the connection is gone.
+                self.sender.closed().await;
             }
         }
     }

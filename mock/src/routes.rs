@@ -6,6 +6,7 @@
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
+use crate::schema::events::*;
 use crate::schema::objects::*;
 use crate::schema::{Kind, SCHEMAS, Schema};
 

@@ -1,7 +1,9 @@
 //! The shapes of the wire, as this crate reads the contract.
 
+pub(crate) mod events;
 pub(crate) mod objects;
 
+use events::*;
 use objects::*;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
