@@ -10,6 +10,8 @@ use http::header::{CONTENT_ENCODING, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::body::repeated;
+
 /// How an answer or a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Then {
@@ -59,8 +61,9 @@ pub(crate) enum Payload {
     Bytes(Bytes),
     /// One write a chunk.
     Chunks(Vec<Bytes>),
-    /// `unit` over and over, up to `total` bytes or for ever.
+    /// `head`, then `unit` over and over, up to `total` bytes or for ever.
     Repeat {
+        head: Bytes,
         unit: Bytes,
         total: Option<u64>,
     },
@@ -230,6 +233,7 @@ impl Answer {
     /// Replaces the body with `total` bytes of `unit` over and over; made while it is sent, never held.
     pub fn repeat(mut self, unit: impl Into<Bytes>, total: u64) -> Self {
         self.payload = Payload::Repeat {
+            head: Bytes::new(),
             unit: unit.into(),
             total: Some(total),
         };
@@ -239,9 +243,18 @@ impl Answer {
     /// Replaces the body with `unit` over and over, for ever.
     pub fn endless(mut self, unit: impl Into<Bytes>) -> Self {
         self.payload = Payload::Repeat {
+            head: Bytes::new(),
             unit: unit.into(),
             total: None,
         };
+        self
+    }
+
+    /// Puts these bytes before those of [`repeat`](Self::repeat) or [`endless`](Self::endless).
+    pub fn after_head(mut self, bytes: impl Into<Bytes>) -> Self {
+        if let Payload::Repeat { head, .. } = &mut self.payload {
+            *head = bytes.into();
+        }
         self
     }
 
@@ -351,7 +364,7 @@ impl Answer {
 
     /// Resets the connection instead of sending this answer.
     ///
-    /// `Answer::real().reset()` has its effect first.
+    /// `Answer::real().reset()` has its effect first. Over HTTP/2 all that shares the connection goes with it.
     pub fn reset(mut self) -> Self {
         self.instead = Some(Then::Reset);
         self
@@ -369,7 +382,9 @@ impl Answer {
         self
     }
 
-    /// Declares this `Content-Length`, whatever the body has.
+    /// Declares this `Content-Length`; with a longer one than the body has, the connection closes too early.
+    ///
+    /// For a shorter one see [`wire`](Self::wire).
     pub fn declare_length(mut self, bytes: u64) -> Self {
         self.declared_length = Some(bytes);
         self
@@ -431,9 +446,10 @@ impl Answer {
             Payload::Bytes(body) => gzip([body.clone()]),
             Payload::Chunks(chunks) => gzip(chunks.iter().cloned()),
             Payload::Repeat {
+                head,
                 unit,
                 total: Some(total),
-            } => gzip_repeated(unit, *total),
+            } => gzip(std::iter::once(head.clone()).chain(repeated(unit, Some(*total)))),
             _ => return,
         };
         if self.coding == Coding::TruncatedGzip {
@@ -460,8 +476,4 @@ fn gzip(parts: impl IntoIterator<Item = Bytes>) -> Vec<u8> {
         let _ = encoder.write_all(&part);
     }
     encoder.finish().unwrap_or_default()
-}
-
-fn gzip_repeated(unit: &Bytes, total: u64) -> Vec<u8> {
-    gzip(crate::body::repeated(unit, Some(total)))
 }

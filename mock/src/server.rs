@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,6 +18,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::answer::Then;
+use crate::body::repeated;
 use crate::builder::Settings;
 use crate::clock::Clock;
 use crate::mock::Served;
@@ -28,7 +28,7 @@ use crate::service;
 use crate::state::State;
 use crate::stream::Streams;
 use crate::tls::Tls;
-use crate::wire::{Link, Order, Wire, reset_on_close};
+use crate::wire::{Link, Order, Takeover, Wire, reset_on_close};
 
 /// What all parts of the server share.
 pub(crate) struct Inner {
@@ -116,9 +116,10 @@ impl Inner {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Opens or closes the port; see [`Inner::port_closed`].
-    pub(crate) fn listen(&self, open: bool) {
-        self.listening.send_replace(open);
+    /// Opens or closes the port; true if that changes anything.
+    pub(crate) fn listen(&self, open: bool) -> bool {
+        self.listening
+            .send_if_modified(|now| std::mem::replace(now, open) != open)
     }
 
     /// Resolves once the port is closed after [`Inner::listen`].
@@ -325,14 +326,10 @@ async fn serve_http1(
         _ = &mut connection => return,
         order = link.ordered() => order,
     };
-    if let Order::Takeover {
-        chunks,
-        repeat,
-        then,
-    } = order
-    {
+    if let Order::Takeover(takeover) = order {
         let io = connection.into_parts().io.into_inner();
-        send_raw(io, link, chunks, repeat, then).await;
+        // A peer that is gone needs no more bytes.
+        let _ = send_raw(io, link, takeover).await;
     }
 }
 
@@ -355,29 +352,26 @@ async fn serve_http2(
 async fn send_raw(
     mut io: impl AsyncWrite + Unpin,
     link: &Link,
-    chunks: Vec<Bytes>,
-    repeat: Option<Bytes>,
-    then: Then,
-) {
-    for chunk in chunks {
-        if io.write_all(&chunk).await.is_err() || io.flush().await.is_err() {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-    if let Some(unit) = repeat {
-        for part in crate::body::repeated(&unit, None) {
-            if io.write_all(&part).await.is_err() {
-                return;
+    takeover: Takeover,
+) -> io::Result<()> {
+    let endless = takeover.repeat.iter().flat_map(|unit| repeated(unit, None));
+    for chunk in takeover.chunks.into_iter().chain(endless) {
+        let pace = takeover.pace.map_or(chunk.len(), |pace| pace.bytes);
+        for piece in chunk.chunks(pace.max(1)) {
+            io.write_all(piece).await?;
+            io.flush().await?;
+            match takeover.pace {
+                Some(pace) => tokio::time::sleep(pace.interval).await,
+                None => tokio::task::yield_now().await,
             }
         }
     }
-    match then {
-        Then::End | Then::Cut => {
-            // The peer may be gone already.
-            let _ = io.shutdown().await;
-        }
+    match takeover.then {
+        Then::End | Then::Cut => io.shutdown().await,
         Then::Stall => std::future::pending().await,
-        Then::Reset => link.reset(),
+        Then::Reset => {
+            link.reset();
+            Ok(())
+        }
     }
 }

@@ -23,7 +23,7 @@ use crate::record::RecordedRequest;
 use crate::routes::{self, Answers, Parameters, Route, Target};
 use crate::server::{Inner, panic_text};
 use crate::stream::Feed;
-use crate::wire::Link;
+use crate::wire::{Link, Takeover};
 
 /// Answers a request; a panic on the way is kept and answered with 500.
 pub(crate) async fn serve(
@@ -75,7 +75,10 @@ async fn answer(
             }
         }
     };
-    tokio::time::sleep(answer.delay).await;
+    // Even a sleep of nothing takes a tick of the timer.
+    if !answer.delay.is_zero() {
+        tokio::time::sleep(answer.delay).await;
+    }
     let served = Served::new(&recorded, &answer, started.elapsed());
     inner.served(&served);
     inner.changed();
@@ -227,7 +230,12 @@ async fn render(inner: &Arc<Inner>, link: &Arc<Link>, mut answer: Answer) -> Res
     }
     answer.encode();
     if let Payload::Wire { chunks, repeat } = answer.payload {
-        link.take_over(chunks, repeat, answer.then);
+        link.take_over(Takeover {
+            chunks,
+            repeat,
+            pace: answer.pace,
+            then: answer.then,
+        });
         return std::future::pending().await;
     }
     let mut headers = std::mem::take(&mut answer.headers);
@@ -261,7 +269,9 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 fn known_length(answer: &Answer) -> Option<u64> {
     match &answer.payload {
         Payload::Bytes(body) if !answer.chunked && is_fed(answer) => Some(body.len() as u64),
-        Payload::Repeat { total, .. } if !answer.chunked => *total,
+        Payload::Repeat { head, total, .. } if !answer.chunked => {
+            total.map(|total| total.saturating_add(head.len() as u64))
+        }
         _ => None,
     }
 }
@@ -288,7 +298,10 @@ fn body_of(inner: &Arc<Inner>, link: &Arc<Link>, answer: Answer) -> MockBody {
         },
         Payload::Bytes(bytes) => feed_parts(inner, sink, [bytes].into_iter()),
         Payload::Chunks(chunks) => feed_parts(inner, sink, chunks.into_iter()),
-        Payload::Repeat { unit, total } => feed_parts(inner, sink, repeated(&unit, total)),
+        Payload::Repeat { head, unit, total } => {
+            let parts = std::iter::once(head).chain(repeated(&unit, total));
+            feed_parts(inner, sink, parts.filter(|part| !part.is_empty()));
+        }
         Payload::Real | Payload::Wire { .. } => {}
     }
     body

@@ -187,17 +187,15 @@ impl State {
             .nodes
             .iter()
             .find(|(_, node)| node.public_key == public_key);
-        let secret_key = random_base64();
         if let Some(node_id) = known.map(|(id, _)| id.clone()) {
-            self.tokens.retain(|_, owner| *owner != node_id);
-            self.tokens.insert(secret_key.clone(), node_id.clone());
+            self.replace_secret_key(&node_id);
             if let Some(node) = self.nodes.get_mut(&node_id) {
-                node.secret_key = secret_key;
                 node.hostname = hostname.to_owned();
                 node.metadata.extend(metadata);
             }
             return node_id;
         }
+        let secret_key = random_base64();
         self.registered += 1;
         let node_id = format!("node-{}", self.registered);
         let node = self.new_node(hostname, public_key, &secret_key, metadata);
@@ -239,6 +237,16 @@ impl State {
             cut_rule: None,
             received: Received::default(),
         }
+    }
+
+    /// Gives a node a new secret key; the old one is dead.
+    pub(crate) fn replace_secret_key(&mut self, node_id: &str) -> Option<String> {
+        let node = self.nodes.get_mut(node_id)?;
+        let secret_key = random_base64();
+        node.secret_key = secret_key.clone();
+        self.tokens.retain(|_, owner| owner != node_id);
+        self.tokens.insert(secret_key.clone(), node_id.to_owned());
+        Some(secret_key)
     }
 
     /// Lets a node go and tells the others.

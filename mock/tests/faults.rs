@@ -285,8 +285,9 @@ async fn connections_are_refused_counted_and_dropped() {
     let mock = MockControlPlane::start().await.unwrap();
     mock.refuse_connections(2);
     for _ in 0..2 {
-        let mut tcp = TcpStream::connect(mock.address()).await.unwrap();
-        let ended = tokio::time::timeout(LIMIT, tcp.read_u8()).await.unwrap();
+        // The reset may come before the client has looked at its connection.
+        let refused = async { TcpStream::connect(mock.address()).await?.read_u8().await };
+        let ended = tokio::time::timeout(LIMIT, refused).await.unwrap();
         assert_eq!(
             ended.unwrap_err().kind(),
             std::io::ErrorKind::ConnectionReset
@@ -424,4 +425,39 @@ async fn a_paused_clock_does_not_disturb_it() {
     let started = Instant::now();
     assert!(!mock.wait_until(Duration::from_millis(50), |_| false).await);
     assert!(started.elapsed() >= Duration::from_millis(50));
+}
+
+#[tokio::test]
+async fn headers_drip_and_a_long_line_has_its_head() {
+    let mock = MockControlPlane::start().await.unwrap();
+    let dripped = Answer::wire(["HTTP/1.1 200 OK\r\n"], Then::End).drip(Duration::from_millis(10));
+    mock.script("ping", dripped);
+    let started = Instant::now();
+    assert_eq!(read(&mut ask(&mock).await).await.0, "HTTP/1.1 200 OK\r\n");
+    assert!(
+        started.elapsed() >= Duration::from_millis(150),
+        "{:?}",
+        started.elapsed()
+    );
+    mock.script(
+        "ping",
+        Answer::status(200).repeat("ab", 5).after_head("data: "),
+    );
+    let long = reqwest::get(format!("{}/v1/ping", mock.url()))
+        .await
+        .unwrap();
+    assert_eq!(
+        (long.content_length(), &*long.text().await.unwrap()),
+        (Some(11), "data: ababa")
+    );
+}
+
+#[tokio::test]
+async fn a_replaced_secret_key_is_the_new_token() {
+    let mock = MockControlPlane::start().await.unwrap();
+    let (mut api, _) = Api::register(&mock, "web-1").await;
+    let new = mock.replace_secret_key(&api.node_id);
+    assert_eq!(api.get("state").send().await.unwrap().status(), 401);
+    api.token = new;
+    assert_eq!(api.get("state").send().await.unwrap().status(), 200);
 }

@@ -39,6 +39,17 @@ impl MockControlPlane {
         self.inner.state().published.clone()
     }
 
+    /// What was published on one node's stream, oldest first.
+    pub fn published_for(&self, node_id: &str) -> Vec<PublishedEvent> {
+        let state = self.inner.state();
+        state
+            .published
+            .iter()
+            .filter(|event| event.node_id == node_id)
+            .cloned()
+            .collect()
+    }
+
     /// Forgets what was published so far; the replay stays.
     pub fn clear_published(&self) {
         self.inner.state().published.clear();

@@ -71,8 +71,9 @@ impl MockControlPlane {
 
     /// Closes the port (connections are refused by the system) and every connection; the state stays.
     pub async fn close_port(&self) {
-        self.inner.listen(false);
-        self.inner.port_closed().await;
+        if self.inner.listen(false) {
+            self.inner.port_closed().await;
+        }
         self.drop_connections(false);
     }
 

@@ -52,6 +52,16 @@ impl MockControlPlane {
         self.inner.state().deregister(node_id, self.inner.now());
     }
 
+    /// Gives a node a new secret key and returns it; the old token gets 401.
+    #[track_caller]
+    pub fn replace_secret_key(&self, node_id: &str) -> String {
+        let secret_key = self.inner.state().replace_secret_key(node_id);
+        let Some(secret_key) = secret_key else {
+            panic!("there is no node {node_id:?}")
+        };
+        secret_key
+    }
+
     /// The ids of all registered nodes.
     pub fn nodes(&self) -> Vec<String> {
         self.inner.state().nodes.keys().cloned().collect()
