@@ -9,6 +9,7 @@ mod day;
 mod log;
 mod node;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use log::Log;
@@ -18,7 +19,17 @@ use plexsphere_client::BoxError;
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
 #[tokio::main]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), BoxError> {
     match (std::env::var("PLEXSPHERE_URL"), std::env::var("PLEXSPHERE_TOKEN")) {
         (Ok(url), Ok(token)) => agent(&url, &token).await,
         (Err(_), Err(_)) => day::play().await,
