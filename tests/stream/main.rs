@@ -1,0 +1,3 @@
+//! The event layer, from bytes to handlers.
+
+mod parser;
