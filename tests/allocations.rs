@@ -49,11 +49,7 @@ fn the_number_of_lines_makes_no_difference() {
 #[test]
 fn comments_and_retries_cost_nothing() {
     let mut parser = SseParser::new();
-    let info = measure(|| {
-        parser
-            .feed(b": keep-alive\n\nretry: 5\n\nother: x\n\n")
-            .for_each(drop)
-    });
+    let info = measure(|| parser.feed(b": keep-alive\n\nretry: 5\n\nother: x\n\n").for_each(drop));
     assert_eq!(info.count_total, 0);
 }
 
@@ -88,13 +84,7 @@ fn an_endless_line_is_held_up_to_the_limit() {
 
 #[test]
 fn an_endless_block_is_held_up_to_the_limit() {
-    for line in [
-        "data\n",
-        "data: some text\n",
-        "id: 1\n",
-        "event: x\n",
-        "data: \u{FFFD}\n",
-    ] {
+    for line in ["data\n", "data: some text\n", "id: 1\n", "event: x\n", "data: \u{FFFD}\n"] {
         let chunk = line.repeat(16 * KIB / line.len());
         let held = held(SseParser::new(), b"", chunk.as_bytes(), 8 * MIB);
         assert!(held <= MOST_HELD, "{line:?}: {held}");
@@ -112,10 +102,6 @@ fn a_large_event_leaves_little_behind() {
         }
     });
     assert_eq!(events, 1);
-    assert!(
-        info.bytes_current <= 128 * KIB as i64,
-        "{}",
-        info.bytes_current
-    );
+    assert!(info.bytes_current <= 128 * KIB as i64, "{}", info.bytes_current);
     assert!(info.bytes_max <= MOST_HELD as u64, "{}", info.bytes_max);
 }

@@ -363,10 +363,9 @@ fn retry(value: &[u8]) -> Option<Duration> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let millis = value.iter().fold(0u64, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(u64::from(digit - b'0'))
-    });
+    let millis = value
+        .iter()
+        .fold(0u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
     Some(Duration::from_millis(millis))
 }
 
@@ -374,10 +373,7 @@ fn retry(value: &[u8]) -> Option<Duration> {
 fn append(buffer: &mut Vec<u8>, bytes: &[u8], most: usize) {
     let needed = buffer.len() + bytes.len() + 1;
     if needed > buffer.capacity() {
-        let doubled = buffer
-            .capacity()
-            .saturating_mul(2)
-            .min(most.saturating_add(1));
+        let doubled = buffer.capacity().saturating_mul(2).min(most.saturating_add(1));
         buffer.reserve_exact(needed.max(doubled) - buffer.len());
     }
     buffer.extend_from_slice(bytes);

@@ -1,1 +1,20 @@
-//! Handwritten types that the generated ones use.
+//! Handwritten types that the generated ones use: each a leaf, none knows of HTTP.
+
+mod decode;
+mod lenient;
+mod open_string;
+mod raw_json;
+mod secret;
+mod timestamp;
+mod trigger;
+
+pub use decode::DecodeError;
+pub(crate) use decode::decode;
+pub(crate) use lenient::null_is_empty;
+pub(crate) use open_string::open_string;
+pub use open_string::{AckStatus, ActionType, NodeStatus, ResultStatus};
+pub use raw_json::RawJson;
+pub use secret::Secret;
+pub use timestamp::{Timestamp, TimestampError};
+pub(crate) use timestamp::{duration_of, unix_nanos};
+pub use trigger::Trigger;

@@ -1,5 +1,7 @@
 //! The parser against the WHATWG algorithm.
 
+#![allow(clippy::unwrap_used)]
+
 mod algorithm;
 mod fixtures;
 mod limits;

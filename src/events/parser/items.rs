@@ -49,11 +49,7 @@ pub struct SseItems<S> {
 
 impl<S> SseItems<S> {
     pub(super) fn new(parser: SseParser, source: S) -> Self {
-        Self {
-            source: Box::pin(source),
-            parser,
-            chunk: Bytes::new(),
-        }
+        Self { source: Box::pin(source), parser, chunk: Bytes::new() }
     }
 
     /// The parser, for its last event id and the number of bytes seen.
@@ -89,8 +85,6 @@ where
 
 impl<S> fmt::Debug for SseItems<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SseItems")
-            .field("parser", &self.parser)
-            .finish_non_exhaustive()
+        f.debug_struct("SseItems").field("parser", &self.parser).finish_non_exhaustive()
     }
 }

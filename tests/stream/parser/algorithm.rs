@@ -8,18 +8,10 @@ use plexsphere_client::events::SseItem;
 /// An [`SseItem`] that tests can make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    Event {
-        event: String,
-        data: String,
-        id: Option<String>,
-        last_event_id: String,
-    },
+    Event { event: String, data: String, id: Option<String>, last_event_id: String },
     Comment(String),
     Retry(Duration),
-    Oversized {
-        event: Option<String>,
-        id: Option<String>,
-    },
+    Oversized { event: Option<String>, id: Option<String> },
 }
 
 impl From<SseItem> for Item {
@@ -33,10 +25,9 @@ impl From<SseItem> for Item {
             },
             SseItem::Comment(text) => Self::Comment(text),
             SseItem::Retry(wait) => Self::Retry(wait),
-            SseItem::Oversized { event, id } => Self::Oversized {
-                event,
-                id: id.map(|id| id.to_string()),
-            },
+            SseItem::Oversized { event, id } => {
+                Self::Oversized { event, id: id.map(|id| id.to_string()) }
+            }
             other => panic!("unknown item {other:?}"),
         }
     }
@@ -68,18 +59,9 @@ pub fn interpret(bytes: &[u8], limit: usize) -> (Vec<Item>, String) {
                 items.push(Item::Oversized { event, id });
             } else if !data.is_empty() {
                 data.pop();
-                let event = if event.is_empty() {
-                    "message".into()
-                } else {
-                    event
-                };
+                let event = if event.is_empty() { "message".into() } else { event };
                 let last_event_id = last_event_id.clone();
-                items.push(Item::Event {
-                    event,
-                    data,
-                    id,
-                    last_event_id,
-                });
+                items.push(Item::Event { event, data, id, last_event_id });
             }
             continue;
         }

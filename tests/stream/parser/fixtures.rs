@@ -21,10 +21,7 @@ fn fixtures() -> Vec<Fixture> {
     let mut fixtures = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "stream")
-        {
+        if path.extension().is_some_and(|extension| extension == "stream") {
             let expected = fs::read_to_string(path.with_extension("expected")).unwrap();
             fixtures.push(Fixture {
                 name: path.file_stem().unwrap().to_string_lossy().into_owned(),
@@ -33,11 +30,7 @@ fn fixtures() -> Vec<Fixture> {
             });
         }
     }
-    assert!(
-        fixtures.len() >= 40,
-        "only {} fixtures found",
-        fixtures.len()
-    );
+    assert!(fixtures.len() >= 40, "only {} fixtures found", fixtures.len());
     fixtures
 }
 

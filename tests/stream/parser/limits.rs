@@ -31,20 +31,14 @@ fn oversized(event: Option<&str>, id: Option<&str>) -> SseItem {
 #[test]
 fn a_line_of_64_kib_and_more_is_an_event() {
     for data in [64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 1_000_000] {
-        assert_eq!(
-            lengths(&items(&large_and_small(data))),
-            [Some(data), Some(5)]
-        );
+        assert_eq!(lengths(&items(&large_and_small(data))), [Some(data), Some(5)]);
     }
 }
 
 #[test]
 fn the_limit_counts_type_id_and_data() {
     let most = DEFAULT_EVENT_LIMIT - "large".len() - "1".len();
-    assert_eq!(
-        lengths(&items(&large_and_small(most))),
-        [Some(most), Some(5)]
-    );
+    assert_eq!(lengths(&items(&large_and_small(most))), [Some(most), Some(5)]);
 
     let items = items(&large_and_small(most + 1));
     assert_eq!(items[0], oversized(Some("large"), Some("1")));

@@ -174,10 +174,7 @@ fn names_are_exact() {
 
 #[test]
 fn runs_of_blank_lines_are_nothing() {
-    assert_eq!(
-        data(b"\n\n\ndata: a\n\n\n\r\n\r\ndata: b\n\n\n"),
-        ["a", "b"]
-    );
+    assert_eq!(data(b"\n\n\ndata: a\n\n\n\r\n\r\ndata: b\n\n\n"), ["a", "b"]);
 }
 
 #[test]
@@ -187,10 +184,7 @@ fn two_events_in_a_row() {
 
 #[test]
 fn a_bom_is_dropped_once() {
-    assert_eq!(
-        data(b"\xEF\xBB\xBFdata: a\n\n\xEF\xBB\xBFdata: b\n\n"),
-        ["a"]
-    );
+    assert_eq!(data(b"\xEF\xBB\xBFdata: a\n\n\xEF\xBB\xBFdata: b\n\n"), ["a"]);
     let twice = "\u{FEFF}\u{FEFF}data: a\n\ndata: b\n\n";
     assert_eq!(data(twice.as_bytes()), ["b"]);
 }
@@ -252,9 +246,7 @@ fn next_item_leaves_the_rest() {
 #[test]
 fn debug_shows_no_data() {
     let mut parser = SseParser::new();
-    let items: Vec<_> = parser
-        .feed(b"id: 7\ndata: canary\n\ndata: canary\ndata: can")
-        .collect();
+    let items: Vec<_> = parser.feed(b"id: 7\ndata: canary\n\ndata: canary\ndata: can").collect();
     let debug = format!("{items:?} {parser:?}");
     assert!(debug.contains("<6 bytes>"), "{debug}");
     assert!(!debug.contains("can"), "{debug}");
@@ -274,12 +266,7 @@ fn chunks(
 
 #[tokio::test]
 async fn a_stream_of_chunks_is_a_stream_of_items() {
-    let source = chunks(vec![
-        Ok("data: a\n\nda"),
-        Ok(""),
-        Ok("ta: b\n"),
-        Ok("\ndata: c\n"),
-    ]);
+    let source = chunks(vec![Ok("data: a\n\nda"), Ok(""), Ok("ta: b\n"), Ok("\ndata: c\n")]);
     let mut stream = SseParser::new().stream(source);
     let mut data = Vec::new();
     while let Some(item) = stream.next().await {
@@ -291,11 +278,7 @@ async fn a_stream_of_chunks_is_a_stream_of_items() {
 
 #[tokio::test]
 async fn errors_of_the_source_pass_through() {
-    let source = chunks(vec![
-        Ok("data: a\n\nid: 7\ndata: b\n"),
-        Err("reset"),
-        Ok("\n"),
-    ]);
+    let source = chunks(vec![Ok("data: a\n\nid: 7\ndata: b\n"), Err("reset"), Ok("\n")]);
     let mut stream = SseParser::new().stream(source);
     assert!(matches!(stream.next().await, Some(Ok(SseItem::Event(_)))));
     assert_eq!(stream.next().await, Some(Err("reset")));

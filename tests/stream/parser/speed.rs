@@ -16,9 +16,7 @@ const ROUNDS: usize = 40;
 fn time(stream: &[u8], chunk: usize) -> Duration {
     let start = Instant::now();
     let mut parser = SseParser::new().with_event_limit(32 * MIB);
-    let items = stream
-        .chunks(chunk)
-        .map(|chunk| parser.feed(chunk).map(black_box).count());
+    let items = stream.chunks(chunk).map(|chunk| parser.feed(chunk).map(black_box).count());
     assert!(items.sum::<usize>() > 0);
     start.elapsed()
 }
@@ -73,12 +71,7 @@ fn lines_of_60_bytes_in_one_chunk() {
 #[test]
 fn one_event_of_6_byte_lines() {
     assert_linear("1 MiB event of 6-byte lines", lines("data:\n"), MIB, None);
-    assert_linear(
-        "the same in 4 KiB chunks",
-        lines("data:\n"),
-        MIB,
-        Some(4096),
-    );
+    assert_linear("the same in 4 KiB chunks", lines("data:\n"), MIB, Some(4096));
 }
 
 #[test]

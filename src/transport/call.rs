@@ -1,0 +1,103 @@
+//! One call from its arguments to its typed answer.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::context::{Call, Shared};
+use super::generated::Client;
+use super::outcome;
+use super::pool::Pools;
+use crate::config::Config;
+use crate::error::Error;
+
+/// What every clone of a [`ControlPlane`](crate::ControlPlane) shares.
+pub(crate) struct Transport {
+    pub(crate) config: Config,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pools: Pools,
+    base_url: String,
+}
+
+type Generated<T> = Result<progenitor_client::ResponseValue<T>, progenitor_client::Error<()>>;
+
+impl Transport {
+    pub(crate) fn new(config: Config, version: &str) -> Result<Self, Error> {
+        config.validate()?;
+        Ok(Self {
+            shared: Arc::new(Shared::new(version, config.request_timeout, config.response_limit)?),
+            base_url: config.base_url.as_str().trim_end_matches('/').to_owned(),
+            pools: Pools::new(config.clone())?,
+            config,
+        })
+    }
+
+    /// Runs one call of the generated client.
+    pub(crate) async fn call<T, F>(&self, operation: &'static str, run: F) -> Result<T, Error>
+    where
+        T: DeserializeOwned,
+        F: AsyncFnOnce(Client) -> Generated<T>,
+    {
+        let call = Call::new(&self.shared);
+        let client =
+            Client::new_with_client(&self.base_url, self.pools.clients().calls, call.clone());
+        let result = match run(client).await {
+            Ok(value) => Ok(value.into_inner()),
+            Err(error) => Err(outcome::from_generated::<T>(operation, &call, error).await),
+        };
+        self.note(&result);
+        result
+    }
+
+    /// A client for one streamed call.
+    pub(crate) fn stream_client(&self) -> (Call, Client) {
+        let call = Call::new(&self.shared);
+        let client =
+            Client::new_with_client(&self.base_url, self.pools.clients().streams, call.clone());
+        (call, client)
+    }
+
+    pub(crate) fn note<T>(&self, result: &Result<T, Error>) {
+        self.pools.note(result.as_ref().err().map(Error::kind));
+    }
+
+    /// A call that the document does not name, through the same hooks.
+    pub(crate) async fn json<B, T>(
+        &self,
+        operation: &'static str,
+        method: http::Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<T, Error>
+    where
+        B: Serialize + ?Sized,
+        T: DeserializeOwned,
+    {
+        super::segment::check_path(path).map_err(|e| e.in_operation(operation))?;
+        self.call(operation, async |client: Client| {
+            use progenitor_client::{ClientHooks, ClientInfo, OperationInfo, ResponseValue};
+            let url = format!("{}{path}", client.baseurl());
+            let mut builder = client.client().request(method, url);
+            if let Some(body) = body {
+                builder = builder.json(body);
+            }
+            let mut request = builder.build()?;
+            let info = OperationInfo { operation_id: operation };
+            client.pre(&mut request, &info).await?;
+            let response = client.exec(request, &info).await?;
+            if !response.status().is_success() {
+                return Err(progenitor_client::Error::UnexpectedResponse(response));
+            }
+            let (status, headers) = (response.status(), response.headers().clone());
+            let body = response.bytes().await?;
+            // No body at all reads as `null`, which `()` and `Option` take.
+            let text = if body.is_empty() { b"null".as_slice() } else { &body };
+            match serde_json::from_slice(text) {
+                Ok(value) => Ok(ResponseValue::new(value, status, headers)),
+                Err(e) => Err(progenitor_client::Error::InvalidResponsePayload(body, e)),
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,175 @@
+use std::fmt;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::error::{Error, ErrorKind};
+use crate::values::Secret;
+
+/// What every request of a [`ControlPlane`](crate::ControlPlane) and its clones shares.
+pub(crate) struct Shared {
+    token: RwLock<Token>,
+    pub(crate) user_agent: HeaderValue,
+    pub(crate) request_timeout: Duration,
+    pub(crate) response_limit: usize,
+}
+
+#[derive(Clone, Default)]
+struct Token {
+    header: Option<HeaderValue>,
+    generation: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        version: &str,
+        request_timeout: Duration,
+        response_limit: usize,
+    ) -> Result<Self, Error> {
+        let user_agent = HeaderValue::try_from(format!("plexd/{version}")).map_err(|e| {
+            Error::config("version cannot stand in a header: give visible ASCII").with_source(e)
+        })?;
+        Ok(Self { token: RwLock::default(), user_agent, request_timeout, response_limit })
+    }
+
+    pub(crate) fn set_token(&self, token: &Secret) -> Result<(), Error> {
+        let refused = |why: &str| {
+            Error::new(
+                ErrorKind::InvalidRequest,
+                format!("the token {why}: give it exactly as the control plane issued it"),
+            )
+            .in_operation("set_auth_token")
+        };
+        let text = token.expose();
+        if text.is_empty() {
+            return Err(refused("is empty"));
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(refused("holds a space, a control character or non-ASCII"));
+        }
+        let mut header = HeaderValue::try_from(format!("Bearer {text}"))
+            .map_err(|_| refused("cannot stand in a header"))?;
+        header.set_sensitive(true);
+        self.replace_token(Some(header));
+        Ok(())
+    }
+
+    pub(crate) fn clear_token(&self) {
+        self.replace_token(None);
+    }
+
+    /// Counts the changes of the token: a request that failed with 401 may be tried
+    /// again when it carried an older one.
+    pub(crate) fn token_generation(&self) -> u64 {
+        self.token.read().unwrap_or_else(PoisonError::into_inner).generation
+    }
+
+    fn replace_token(&self, header: Option<HeaderValue>) {
+        let mut token = self.token.write().unwrap_or_else(PoisonError::into_inner);
+        // The same token again is no change: it would be refused again.
+        if token.header != header {
+            *token = Token { header, generation: token.generation + 1 };
+        }
+    }
+
+    fn token(&self) -> Token {
+        self.token.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// One request: what it shares with all others, and what is learnt of it on the way.
+#[derive(Clone)]
+pub(crate) struct Call(Arc<CallInner>);
+
+struct CallInner {
+    shared: Arc<Shared>,
+    token: Token,
+    answer: OnceLock<(StatusCode, HeaderMap)>,
+}
+
+impl Call {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self(Arc::new(CallInner {
+            shared: Arc::clone(shared),
+            token: shared.token(),
+            answer: OnceLock::new(),
+        }))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+
+    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
+        self.0.token.header.clone()
+    }
+
+    pub(crate) fn token_generation(&self) -> u64 {
+        self.0.token.generation
+    }
+
+    pub(crate) fn note_answer(&self, status: StatusCode, headers: &HeaderMap) {
+        // A call has one answer; redirects are not followed.
+        let _ = self.0.answer.set((status, headers.clone()));
+    }
+
+    /// Status and headers, also where the generated code has lost them.
+    pub(crate) fn answer(&self) -> Option<&(StatusCode, HeaderMap)> {
+        self.0.answer.get()
+    }
+}
+
+/// The generated client derives `Debug`; nothing of a request is shown.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Call")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared() -> Arc<Shared> {
+        Arc::new(Shared::new("1.0", Duration::from_secs(1), 1).unwrap())
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_a_header_is_refused_and_the_old_one_stays() {
+        let shared = shared();
+        shared.set_token(&"good".into()).unwrap();
+        for bad in ["", "a b", "a\r\nX: y", "\u{0}", "ü", "a\u{7f}"] {
+            let error = shared.set_token(&bad.into()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{bad:?}");
+            assert!(bad.is_empty() || !error.to_string().contains(bad));
+        }
+        assert_eq!(Call::new(&shared).authorization().unwrap(), "Bearer good");
+    }
+
+    #[test]
+    fn only_a_changed_token_counts_as_new() {
+        let shared = shared();
+        shared.set_token(&"a".into()).unwrap();
+        let first = shared.token_generation();
+        shared.set_token(&"a".into()).unwrap();
+        assert_eq!(shared.token_generation(), first);
+        shared.set_token(&"b".into()).unwrap();
+        assert_eq!(shared.token_generation(), first + 1);
+        shared.clear_token();
+        assert!(Call::new(&shared).authorization().is_none());
+    }
+
+    #[test]
+    fn the_header_is_marked_sensitive_and_debug_is_silent() {
+        let shared = shared();
+        shared.set_token(&"canary".into()).unwrap();
+        let call = Call::new(&shared);
+        assert!(!format!("{call:?} {:?}", call.authorization()).contains("canary"));
+    }
+
+    #[test]
+    fn a_version_that_cannot_be_a_header_is_refused() {
+        assert!(Shared::new("1.0\n", Duration::from_secs(1), 1).is_err());
+    }
+}

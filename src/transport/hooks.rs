@@ -1,0 +1,101 @@
+//! The one place that every request passes.
+
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE,
+    HeaderMap, HeaderValue, USER_AGENT,
+};
+use progenitor_client::{ClientHooks, ClientInfo, OperationInfo};
+use reqwest::{Request, Response, ResponseBuilderExt};
+use tracing::Instrument;
+
+use super::context::Call;
+use super::{generated, gzip, limit};
+
+/// What the API answers with, and the errors of newer servers.
+const JSON: HeaderValue = HeaderValue::from_static("application/json, application/problem+json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+impl ClientHooks<Call> for generated::Client {
+    async fn pre<E>(
+        &self,
+        request: &mut Request,
+        info: &OperationInfo,
+    ) -> Result<(), progenitor_client::Error<E>> {
+        let call = self.inner();
+        let streams = is_stream(info.operation_id);
+        if !streams {
+            *request.timeout_mut() = Some(call.shared().request_timeout);
+        }
+        let packed = request.body().and_then(|body| body.as_bytes()).and_then(gzip::compress);
+        set_headers(request.headers_mut(), info.operation_id, call);
+        if let Some(packed) = packed {
+            request.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            *request.body_mut() = Some(packed.into());
+        }
+        Ok(())
+    }
+
+    async fn exec(&self, request: Request, info: &OperationInfo) -> reqwest::Result<Response> {
+        let call = self.inner();
+        let span = tracing::debug_span!(
+            "request",
+            operation = info.operation_id,
+            method = %request.method(),
+            status = tracing::field::Empty,
+        );
+        let answered = async {
+            let response = self.client().execute(request).await?;
+            call.note_answer(response.status(), response.headers());
+            tracing::Span::current().record("status", response.status().as_u16());
+            if is_stream(info.operation_id) || !response.status().is_success() {
+                return Ok(response);
+            }
+            Ok(read_whole(response, call.shared().response_limit).await)
+        };
+        answered.instrument(span).await
+    }
+}
+
+/// Calls whose answer is read bit by bit: no total time limit, no compression.
+fn is_stream(operation: &str) -> bool {
+    matches!(operation, "connect_sse" | "fetch_artifact")
+}
+
+fn set_headers(headers: &mut HeaderMap, operation: &str, call: &Call) {
+    // The generated code sends the document's version, which no server asked for.
+    headers.remove("api-version");
+    headers.insert(USER_AGENT, call.shared().user_agent.clone());
+    match operation {
+        "connect_sse" => {
+            headers.insert(ACCEPT, EVENTS);
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
+        "fetch_artifact" => {
+            headers.insert(ACCEPT, BYTES);
+        }
+        _ => {
+            headers.insert(ACCEPT, JSON);
+        }
+    }
+    if is_stream(operation) {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.remove(CONTENT_TYPE);
+    }
+    if let Some(token) = call.authorization() {
+        headers.insert(AUTHORIZATION, token);
+    }
+}
+
+/// The same response with its body read through the limit, gzip decoded.
+async fn read_whole(response: Response, response_limit: usize) -> Response {
+    let url = response.url().clone();
+    let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+    let body = limit::buffered(body, response_limit).await;
+    let mut builder = http::Response::builder().status(parts.status).url(url);
+    if let Some(headers) = builder.headers_mut() {
+        *headers = parts.headers;
+    }
+    // The builder can only fail on a bad status or header, and both come from a response.
+    builder.body(body).expect("the parts of a response make a response").into()
+}

@@ -1,0 +1,14 @@
+//! request -> auth, gzip, deadline -> answer -> typed value or error
+
+pub(crate) mod call;
+pub(crate) mod context;
+pub(crate) mod generated;
+pub(crate) mod gzip;
+pub(crate) mod hooks;
+pub(crate) mod idle;
+pub(crate) mod limit;
+pub(crate) mod outcome;
+pub(crate) mod pool;
+pub(crate) mod retry_after;
+pub(crate) mod segment;
+pub(crate) mod stream;

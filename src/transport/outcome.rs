@@ -1,0 +1,230 @@
+//! The only place that makes an [`Error`] of an answer or of a broken connection.
+
+use std::time::SystemTime;
+
+use futures::StreamExt;
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::context::Call;
+use super::limit::is_too_large;
+use super::retry_after::retry_after;
+use crate::error::{Answer, BoxError, Error, ErrorKind, Problem};
+use crate::values::decode;
+
+/// How much of an error's body is read.
+pub(crate) const ERROR_BODY_LIMIT: usize = 4 * 1024;
+
+/// Calls whose bodies carry secrets: no text of their answers is kept.
+const SECRET_BEARING: [&str; 5] =
+    ["register", "fetch_state", "rotate_keys", "fetch_secret", "report_endpoint"];
+
+/// The error of a call that the generated code gave up.
+pub(crate) async fn from_generated<T: DeserializeOwned>(
+    operation: &'static str,
+    call: &Call,
+    error: progenitor_client::Error<()>,
+) -> Error {
+    use progenitor_client::Error as E;
+    let error = match error {
+        E::UnexpectedResponse(response) => from_answer(operation, call, response).await,
+        E::InvalidResponsePayload(body, _) => from_payload::<T>(call, &body),
+        E::CommunicationError(e) | E::ResponseBodyError(e) | E::InvalidUpgrade(e) => {
+            from_transport(e).with_answer_of(call)
+        }
+        E::ErrorResponse(response) => {
+            let message = describe(response.status());
+            Error::new(kind_of(response.status()), message).with_answer_of(call)
+        }
+        // Both texts quote what was sent.
+        E::InvalidRequest(_) | E::Custom(_) => Error::new(
+            ErrorKind::InvalidRequest,
+            "the request cannot be built: check its arguments",
+        ),
+    };
+    error.in_operation(operation)
+}
+
+/// The error of an answer whose status is not 2xx.
+pub(crate) async fn from_answer(
+    operation: &'static str,
+    call: &Call,
+    response: reqwest::Response,
+) -> Error {
+    let status = response.status();
+    let headers = response.headers().clone();
+    let body = read_start(response).await;
+    let html = is_html(&headers, &body);
+    let secret = SECRET_BEARING.contains(&operation);
+    let problem = problem(&headers, &body).filter(|_| !secret);
+    let mut message = describe(status);
+    if status.is_redirection() {
+        message = format!("{message}: {}", redirect_advice(&headers));
+    } else if let Some(code) =
+        problem.as_ref().and_then(|p| p.code.as_deref()).filter(|c| is_word(c))
+    {
+        message = format!("{message} ({code})");
+    } else if html {
+        message = format!("{message} as an HTML page: a proxy or portal answered");
+    }
+    Error::new(kind_of(status), message).with_answer(Answer {
+        status: status.as_u16(),
+        retry_after: retry_after(&headers, SystemTime::now()),
+        html,
+        problem,
+        body: (!secret && !body.is_empty()).then(|| String::from_utf8_lossy(&body).into_owned()),
+        token_generation: call.token_generation(),
+    })
+}
+
+/// The error of a 2xx answer whose body is not what the call promises.
+fn from_payload<T: DeserializeOwned>(call: &Call, body: &[u8]) -> Error {
+    let status = call.answer().map_or_else(String::new, |(status, _)| format!("{status}"));
+    let headers = call.answer().map(|(_, headers)| headers.clone()).unwrap_or_default();
+    let error = if body.iter().all(u8::is_ascii_whitespace) {
+        Error::new(
+            ErrorKind::EmptyResponse,
+            format!("{status} with an empty body where one is expected"),
+        )
+    } else if is_html(&headers, body) {
+        Error::new(
+            ErrorKind::UnexpectedContent,
+            format!("{status} with an HTML page: a proxy or portal answered in the server's place"),
+        )
+    } else {
+        let error = Error::new(ErrorKind::Decode, format!("{status}, but its body does not fit"));
+        match decode::<T>(body) {
+            Err(fault) => error.with_source(fault),
+            Ok(_) => error,
+        }
+    };
+    error.with_answer_of(call)
+}
+
+/// The error of a request that got no answer, or of a body that broke off.
+pub(crate) fn from_transport(error: reqwest::Error) -> Error {
+    // The URL holds ids, and a proxy's may hold a password.
+    let error = error.without_url();
+    let (kind, message) = if is_too_large(&error) {
+        (ErrorKind::ResponseTooLarge, "the answer is larger than response_limit")
+    } else if error.is_timeout() && error.is_connect() {
+        (ErrorKind::Timeout, "no connection within connect_timeout")
+    } else if error.is_timeout() {
+        (ErrorKind::Timeout, "no whole answer within request_timeout")
+    } else if error.is_connect() {
+        (ErrorKind::Connect, "no connection to the control plane")
+    } else if error.is_builder() {
+        (ErrorKind::InvalidRequest, "the request cannot be built")
+    } else if error.is_decode() {
+        (ErrorKind::Transport, "the answer's compression is damaged")
+    } else {
+        (ErrorKind::Transport, "the connection broke")
+    };
+    Error::new(kind, message).with_source(BoxError::from(error))
+}
+
+/// The error of a 2xx answer that is not of the promised kind.
+pub(crate) fn refused(call: &Call, kind: ErrorKind, message: String) -> Error {
+    Error::new(kind, message).with_answer_of(call)
+}
+
+impl Error {
+    /// Status and headers as far as they are known, for an error that has no answer yet.
+    fn with_answer_of(self, call: &Call) -> Self {
+        match call.answer() {
+            Some((status, headers)) => self.with_answer(Answer {
+                status: status.as_u16(),
+                retry_after: retry_after(headers, SystemTime::now()),
+                html: is_html(headers, b""),
+                token_generation: call.token_generation(),
+                ..Answer::default()
+            }),
+            None => self,
+        }
+    }
+}
+
+fn kind_of(status: StatusCode) -> ErrorKind {
+    match status.as_u16() {
+        300..=399 => ErrorKind::Redirect,
+        400 => ErrorKind::BadRequest,
+        401 => ErrorKind::Unauthorized,
+        403 => ErrorKind::Forbidden,
+        404 => ErrorKind::NotFound,
+        409 => ErrorKind::Conflict,
+        413 => ErrorKind::PayloadTooLarge,
+        429 => ErrorKind::RateLimit,
+        500..=599 => ErrorKind::Server,
+        _ => ErrorKind::Status,
+    }
+}
+
+/// "404 Not Found"; a number alone where it has no name.
+fn describe(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => format!("status {}", status.as_u16()),
+    }
+}
+
+fn redirect_advice(headers: &HeaderMap) -> String {
+    let target = headers
+        .get(LOCATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| Url::parse(text).ok())
+        .map(|url| url.origin().ascii_serialization());
+    match target {
+        Some(origin) => format!(
+            "redirects are not followed; if {origin} is the control plane, set base_url to it"
+        ),
+        None => "redirects are not followed; set base_url to where the control plane is".to_owned(),
+    }
+}
+
+async fn read_start(response: reqwest::Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut chunks = response.bytes_stream();
+    while body.len() < ERROR_BODY_LIMIT {
+        match chunks.next().await {
+            Some(Ok(chunk)) => {
+                let room = ERROR_BODY_LIMIT - body.len();
+                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            }
+            // The status is what counts: a body that breaks off does not hide it.
+            Some(Err(_)) | None => return body,
+        }
+    }
+    body
+}
+
+fn problem(headers: &HeaderMap, body: &[u8]) -> Option<Problem> {
+    let media = content_type(headers)?;
+    matches!(media.as_str(), "application/problem+json" | "application/json")
+        .then(|| serde_json::from_slice::<Problem>(body).ok())
+        .flatten()
+        .filter(|problem| *problem != Problem::default())
+}
+
+/// The media type in lower case, without its parameters.
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+pub(crate) fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
+    if content_type(headers).is_some_and(|t| t == "text/html" || t == "application/xhtml+xml") {
+        return true;
+    }
+    let start = body.trim_ascii_start();
+    [b"<!doctype html".as_slice(), b"<html"]
+        .iter()
+        .any(|tag| start.get(..tag.len()).is_some_and(|s| s.eq_ignore_ascii_case(tag)))
+}
+
+/// Whether a problem's `code` is a plain word, fit to be printed.
+fn is_word(code: &str) -> bool {
+    (1..=64).contains(&code.len())
+        && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+}

@@ -1,0 +1,162 @@
+//! The two answers that are read bit by bit.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, StatusCode};
+use progenitor_client::{ByteStream, ResponseValue};
+
+use super::call::Transport;
+use super::context::Call;
+use super::generated::Client;
+use super::idle::IdleLimit;
+use super::{outcome, retry_after};
+use crate::error::{Error, ErrorKind};
+
+/// The bytes of an answer as they arrive, under the idle limit
+/// ([`Config::sse_idle_timeout`](crate::Config::sse_idle_timeout)).
+///
+/// It ends after the last byte, or after one error. A body that breaks off before
+/// its announced length is an error, never a clean end.
+///
+/// # Cancel safety
+/// Dropping a pending `next()` loses nothing; dropping the stream closes the connection.
+///
+/// # Backpressure
+/// Nothing is read ahead of the consumer but what fits the connection's buffers. The
+/// idle limit runs only while the consumer waits for bytes.
+pub struct BodyStream {
+    inner: BoxStream<'static, Result<Bytes, Error>>,
+    done: bool,
+}
+
+impl Stream for BodyStream {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        let item = self.inner.poll_next_unpin(cx);
+        self.done = matches!(&item, Poll::Ready(None | Some(Err(_))));
+        item
+    }
+}
+
+impl std::fmt::Debug for BodyStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BodyStream").finish_non_exhaustive()
+    }
+}
+
+/// The open event stream: the answer to [`connect_sse`](crate::ControlPlane::connect_sse).
+///
+/// It is a [`Stream`] of the raw bytes; [`SseParser`](crate::events::SseParser) makes
+/// events of them.
+#[derive(Debug)]
+pub struct SseResponse {
+    server_time: Option<SystemTime>,
+    body: BodyStream,
+}
+
+impl SseResponse {
+    /// The server's clock when it answered (`Date`, to the second).
+    pub fn server_time(&self) -> Option<SystemTime> {
+        self.server_time
+    }
+}
+
+impl Stream for SseResponse {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.body.poll_next_unpin(cx)
+    }
+}
+
+/// An answer whose headers have come.
+pub(crate) struct Opened {
+    call: Call,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: BodyStream,
+}
+
+impl Opened {
+    /// The answer as an event stream: 200 of the right content type.
+    pub(crate) fn into_events(self) -> Result<SseResponse, Error> {
+        let refused = |kind, text: String| outcome::refused(&self.call, kind, text);
+        if self.call.answer().is_some_and(|(status, _)| *status == StatusCode::NO_CONTENT) {
+            return Err(refused(
+                ErrorKind::NoStream,
+                "204: the server has no event stream here".into(),
+            ));
+        }
+        match outcome::content_type(&self.headers).as_deref() {
+            Some("text/event-stream") => {
+                Ok(SseResponse { server_time: retry_after::date(&self.headers), body: self.body })
+            }
+            other => Err(refused(
+                ErrorKind::UnexpectedContent,
+                format!(
+                    "the answer is {}, not text/event-stream: a proxy or portal may have answered",
+                    other.filter(|t| t.len() <= 64).unwrap_or("of no content type"),
+                ),
+            )),
+        }
+    }
+}
+
+impl Transport {
+    /// Runs one streamed call up to its headers.
+    pub(crate) async fn open<F>(&self, operation: &'static str, run: F) -> Result<Opened, Error>
+    where
+        F: AsyncFnOnce(Client) -> Result<ResponseValue<ByteStream>, progenitor_client::Error<()>>,
+    {
+        let (call, client) = self.stream_client();
+        let limit = self.config.header_timeout;
+        let opened = async {
+            match run(client).await {
+                Ok(value) => self.check(operation, call, value),
+                Err(error) => Err(outcome::from_generated::<()>(operation, &call, error).await),
+            }
+        };
+        let result = tokio::time::timeout(limit, opened).await.unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::Timeout,
+                format!("no headers within header_timeout ({limit:?})"),
+            )
+            .in_operation(operation))
+        });
+        self.note(&result);
+        result
+    }
+
+    fn check(
+        &self,
+        operation: &'static str,
+        call: Call,
+        value: ResponseValue<ByteStream>,
+    ) -> Result<Opened, Error> {
+        let headers = value.headers().clone();
+        let encoded = headers
+            .get(CONTENT_ENCODING)
+            .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
+        if encoded {
+            let text = "the answer is compressed although plain bytes were asked for: \
+                        switch compression off in the proxy between";
+            return Err(outcome::refused(&call, ErrorKind::UnexpectedContent, text.to_owned())
+                .in_operation(operation));
+        }
+        let bytes = value.into_inner_stream().map(move |chunk| {
+            chunk.map_err(|e| outcome::from_transport(e).in_operation(operation))
+        });
+        let limited = IdleLimit::new(bytes, self.config.sse_idle_timeout)
+            .map(move |item| item.map_err(|e| e.in_operation(operation)));
+        Ok(Opened { call, headers, body: BodyStream { inner: limited.boxed(), done: false } })
+    }
+}
