@@ -5,7 +5,9 @@ mod client;
 mod config;
 mod endpoints;
 mod error;
+mod manager;
 mod sealed;
+mod status;
 mod transport;
 
 pub mod events;
@@ -20,5 +22,10 @@ pub use config::{
 };
 pub use endpoints::{AuditBatch, LogBatch, MetricBatch};
 pub use error::{BoxError, Error, ErrorKind, Problem};
+pub use manager::{
+    DEFAULT_SAVE_INTERVAL, DEFAULT_SHUTDOWN_GRACE, Deliveries, Delivery, SkipReason, Skipped,
+    SseManager,
+};
+pub use status::{ClockSkew, Counters, Mode, Status};
 pub use transport::generated::types;
 pub use transport::stream::{BodyStream, SseResponse};

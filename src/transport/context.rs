@@ -1,15 +1,16 @@
 use std::fmt;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind};
 use crate::values::Secret;
 
 /// What every request of a [`ControlPlane`](crate::ControlPlane) and its clones shares.
 pub(crate) struct Shared {
-    token: RwLock<Token>,
+    token: watch::Sender<Token>,
     pub(crate) user_agent: HeaderValue,
     pub(crate) request_timeout: Duration,
     pub(crate) response_limit: usize,
@@ -30,7 +31,7 @@ impl Shared {
         let user_agent = HeaderValue::try_from(format!("plexd/{version}")).map_err(|e| {
             Error::config("version cannot stand in a header: give visible ASCII").with_source(e)
         })?;
-        Ok(Self { token: RwLock::default(), user_agent, request_timeout, response_limit })
+        Ok(Self { token: watch::Sender::default(), user_agent, request_timeout, response_limit })
     }
 
     pub(crate) fn set_token(&self, token: &Secret) -> Result<(), Error> {
@@ -62,19 +63,28 @@ impl Shared {
     /// Counts the changes of the token: a request that failed with 401 may be tried
     /// again when it carried an older one.
     pub(crate) fn token_generation(&self) -> u64 {
-        self.token.read().unwrap_or_else(PoisonError::into_inner).generation
+        self.token.borrow().generation
+    }
+
+    /// Waits until the token is another than that of `generation`.
+    pub(crate) async fn token_changed_from(&self, generation: u64) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.token.subscribe().wait_for(|token| token.generation != generation).await;
     }
 
     fn replace_token(&self, header: Option<HeaderValue>) {
-        let mut token = self.token.write().unwrap_or_else(PoisonError::into_inner);
-        // The same token again is no change: it would be refused again.
-        if token.header != header {
-            *token = Token { header, generation: token.generation + 1 };
-        }
+        self.token.send_if_modified(|token| {
+            // The same token again is no change: it would be refused again.
+            let changed = token.header != header;
+            if changed {
+                *token = Token { header, generation: token.generation + 1 };
+            }
+            changed
+        });
     }
 
     fn token(&self) -> Token {
-        self.token.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.token.borrow().clone()
     }
 }
 

@@ -16,4 +16,5 @@ pub use open_string::{AckStatus, ActionType, NodeStatus, ResultStatus};
 pub use raw_json::RawJson;
 pub use secret::Secret;
 pub use timestamp::{Timestamp, TimestampError};
+pub(crate) use timestamp::{duration_of, unix_nanos};
 pub use trigger::Trigger;

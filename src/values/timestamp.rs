@@ -96,14 +96,27 @@ impl Timestamp {
 /// A time in UTC. Outside of the years 0 to 9999, the nearest time within them.
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        let (nanos, nearest) = match time.duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(after) => (i128::try_from(after.as_nanos()).ok(), LATEST),
-            Err(error) => {
-                (i128::try_from(error.duration().as_nanos()).ok().map(|nanos| -nanos), EARLIEST)
-            }
-        };
-        nanos.and_then(Self::from_unix_nanos).unwrap_or(Self { local: nearest, offset_minutes: 0 })
+        let nanos = unix_nanos(time);
+        let nearest = if nanos < 0 { EARLIEST } else { LATEST };
+        Self::from_unix_nanos(nanos).unwrap_or(Self { local: nearest, offset_minutes: 0 })
     }
+}
+
+/// Nanoseconds since 1970, negative before it.
+pub(crate) fn unix_nanos(time: SystemTime) -> i128 {
+    // 2^64 seconds are far less than 2^127 nanoseconds.
+    let nanos = |distance: Duration| distance.as_nanos() as i128;
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => nanos(after),
+        Err(before) => -nanos(before.duration()),
+    }
+}
+
+pub(crate) fn duration_of(nanos: u128) -> Duration {
+    const A_SECOND: u128 = 1_000_000_000;
+    let seconds = u64::try_from(nanos / A_SECOND).unwrap_or(u64::MAX);
+    // A remainder of a division by 10^9 fits into 32 bits.
+    Duration::new(seconds, (nanos % A_SECOND) as u32)
 }
 
 impl Ord for Timestamp {
@@ -190,7 +203,8 @@ impl Visitor<'_> for TimestampVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
-        text.parse().map_err(|TimestampError| E::custom("expected an RFC 3339 time"))
+        text.parse()
+            .map_err(|TimestampError| E::invalid_value(Unexpected::Other("a string"), &self))
     }
 
     // The default of these quotes the value.
@@ -209,13 +223,6 @@ impl Visitor<'_> for TimestampVisitor {
     fn visit_f64<E: Error>(self, _: f64) -> Result<Timestamp, E> {
         Err(E::invalid_type(Unexpected::Other("a number"), &self))
     }
-}
-
-fn duration_of(nanos: u128) -> Duration {
-    const A_SECOND: u128 = 1_000_000_000;
-    let seconds = u64::try_from(nanos / A_SECOND).unwrap_or(u64::MAX);
-    // A remainder of a division by 10^9 fits into 32 bits.
-    Duration::new(seconds, (nanos % A_SECOND) as u32)
 }
 
 /// What is left to read of a time.

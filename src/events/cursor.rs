@@ -1,0 +1,274 @@
+//! Where to resume, and what was handled already.
+
+use std::collections::{HashSet, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::NonceSnapshot;
+use crate::error::BoxError;
+
+/// How many handled event ids are remembered: 4,096.
+pub const DEFAULT_HANDLED_WINDOW: usize = 4096;
+
+/// What has to survive a restart for the stream to go on where it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Checkpoint {
+    /// The node whose stream it is. One of another node is not used.
+    pub node_id: String,
+    /// The id of the last event that was settled; it goes out as `Last-Event-ID`.
+    #[serde(default)]
+    pub last_event_id: Option<String>,
+    /// The ids of the events handled last, the oldest first.
+    #[serde(default)]
+    pub handled: Vec<String>,
+    /// The verifier's nonces.
+    #[serde(default)]
+    pub nonces: NonceSnapshot,
+}
+
+/// Keeps a [`Checkpoint`] over restarts.
+///
+/// Both methods may block: the manager calls them on a thread made for it, one call
+/// at a time. Without a store the checkpoint lives in memory and survives
+/// reconnects only.
+pub trait CursorStore: Send + Sync + 'static {
+    /// The checkpoint saved last; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// When there may be one and it cannot be read.
+    fn load(&self) -> Result<Option<Checkpoint>, BoxError>;
+
+    /// Saves a checkpoint in place of the one before, so that a crash at any moment
+    /// leaves the one or the other.
+    ///
+    /// # Errors
+    /// When it cannot be saved; the manager logs it and tries again.
+    fn save(&self, checkpoint: &Checkpoint) -> Result<(), BoxError>;
+}
+
+/// A [`CursorStore`] in one file of JSON.
+///
+/// It is written beside the file, flushed to the disk and then renamed, so a kill or
+/// a power cut at any moment leaves a whole checkpoint, the new one or the old.
+///
+/// ```no_run
+/// use plexsphere_client::events::FileCursorStore;
+///
+/// let store = FileCursorStore::new("/var/lib/plexd/cursor.json");
+/// ```
+#[derive(Clone, Debug)]
+pub struct FileCursorStore {
+    path: PathBuf,
+}
+
+impl FileCursorStore {
+    /// Keeps the checkpoint in the file `path`; its folder must exist. One file belongs
+    /// to one manager.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    fn write(&self, text: &[u8]) -> io::Result<()> {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let beside = self.path.with_file_name(name);
+        let mut file = private_file(&beside)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&beside, &self.path)?;
+        sync_folder(&self.path)
+    }
+}
+
+impl CursorStore for FileCursorStore {
+    fn load(&self) -> Result<Option<Checkpoint>, BoxError> {
+        match fs::read(&self.path) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn save(&self, checkpoint: &Checkpoint) -> Result<(), BoxError> {
+        Ok(self.write(&serde_json::to_vec(checkpoint)?)?)
+    }
+}
+
+/// A file that only its owner reads: event ids tell what happens in a mesh.
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// The rename itself has to reach the disk too.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// The position in the stream, and the window of handled ids.
+#[derive(Debug, Default)]
+pub(crate) struct Cursor {
+    last_event_id: Option<Arc<str>>,
+    handled: VecDeque<Arc<str>>,
+    known: HashSet<Arc<str>>,
+    /// Counts the changes, so that a saved state can be told from a newer one.
+    version: u64,
+}
+
+impl Cursor {
+    pub(crate) fn restore(checkpoint: &Checkpoint) -> Self {
+        let mut cursor = Self::default();
+        for event_id in &checkpoint.handled {
+            cursor.note_handled(event_id);
+        }
+        cursor.move_to(checkpoint.last_event_id.as_deref());
+        cursor
+    }
+
+    pub(crate) fn last_event_id(&self) -> Option<&Arc<str>> {
+        self.last_event_id.as_ref()
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(crate) fn was_handled(&self, event_id: &str) -> bool {
+        self.known.contains(event_id)
+    }
+
+    pub(crate) fn note_handled(&mut self, event_id: &str) {
+        let event_id: Arc<str> = event_id.into();
+        if !self.known.insert(Arc::clone(&event_id)) {
+            return;
+        }
+        self.handled.push_back(event_id);
+        if self.handled.len() > DEFAULT_HANDLED_WINDOW
+            && let Some(oldest) = self.handled.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        self.version += 1;
+    }
+
+    /// Moves to the id that stood in the block of a settled event; an empty one
+    /// resets the position, and `None` (the block had no id) leaves it. An id that
+    /// could not be sent in a header is left out, and `false` says so.
+    pub(crate) fn move_to(&mut self, id: Option<&str>) -> bool {
+        let Some(id) = id else { return true };
+        if id.chars().any(char::is_control) {
+            return false;
+        }
+        self.last_event_id = (!id.is_empty()).then(|| id.into());
+        self.version += 1;
+        true
+    }
+
+    /// Forgets the position (the server refused it), not what was handled.
+    pub(crate) fn reset(&mut self) {
+        self.last_event_id = None;
+        self.version += 1;
+    }
+
+    pub(crate) fn checkpoint(&self, node_id: &str, nonces: NonceSnapshot) -> Checkpoint {
+        Checkpoint {
+            node_id: node_id.to_owned(),
+            last_event_id: self.last_event_id.as_deref().map(str::to_owned),
+            handled: self.handled.iter().map(|id| id.to_string()).collect(),
+            nonces,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_survives_the_file_and_the_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileCursorStore::new(folder.path().join("cursor.json"));
+        assert_eq!(store.load().unwrap(), None);
+        let mut cursor = Cursor::default();
+        cursor.note_handled("e-1");
+        assert!(cursor.move_to(Some("17")));
+        let saved = cursor.checkpoint("n-1", NonceSnapshot::default());
+        store.save(&saved).unwrap();
+        let loaded = store.load().unwrap().unwrap();
+        assert_eq!(loaded, saved);
+        let restored = Cursor::restore(&loaded);
+        assert_eq!(restored.last_event_id().map(|id| &**id), Some("17"));
+        assert!(restored.was_handled("e-1") && !restored.was_handled("e-2"));
+    }
+
+    #[test]
+    fn a_write_that_was_cut_off_leaves_the_old_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cursor.json");
+        let store = FileCursorStore::new(&path);
+        store.save(&Checkpoint { node_id: "n-1".into(), ..Checkpoint::default() }).unwrap();
+        fs::write(folder.path().join("cursor.json.new"), b"{\"node_id\":\"n-").unwrap();
+        assert_eq!(store.load().unwrap().unwrap().node_id, "n-1");
+        store.save(&Checkpoint { node_id: "n-2".into(), ..Checkpoint::default() }).unwrap();
+        assert_eq!(store.load().unwrap().unwrap().node_id, "n-2");
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_not_a_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cursor.json");
+        fs::write(&path, b"{").unwrap();
+        assert!(FileCursorStore::new(&path).load().is_err());
+        assert!(FileCursorStore::new(folder.path()).load().is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_is_its_owner_s_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cursor.json");
+        FileCursorStore::new(&path).save(&Checkpoint::default()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_window_is_bounded_and_forgets_the_oldest() {
+        let mut cursor = Cursor::default();
+        for n in 0..=DEFAULT_HANDLED_WINDOW {
+            cursor.note_handled(&n.to_string());
+            cursor.note_handled(&n.to_string());
+        }
+        assert!(!cursor.was_handled("0") && cursor.was_handled("1"));
+        assert_eq!(cursor.handled.len(), DEFAULT_HANDLED_WINDOW);
+        assert_eq!(cursor.known.len(), DEFAULT_HANDLED_WINDOW);
+    }
+
+    #[test]
+    fn ids_that_no_header_takes_do_not_block_the_next_connect() {
+        let mut cursor = Cursor::default();
+        assert!(cursor.move_to(Some("17")));
+        for bad in ["a\u{0}", "a\r", "a\u{7f}"] {
+            assert!(!cursor.move_to(Some(bad)));
+        }
+        assert!(cursor.move_to(None));
+        assert_eq!(cursor.last_event_id().map(|id| &**id), Some("17"));
+        assert!(cursor.move_to(Some("")));
+        assert_eq!(cursor.last_event_id(), None);
+    }
+}

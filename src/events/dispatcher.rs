@@ -1,0 +1,244 @@
+//! Stage 4: verified events to handlers, in order.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::typed::{Event, EventKind};
+use super::{EventType, SignedEnvelope, Verified};
+use crate::error::BoxError;
+
+/// An async function that handles an `A`: `Fn(A) -> impl Future<Output = Result<(), BoxError>>`.
+///
+/// It is implemented for every such function and closure; there is nothing to
+/// implement by hand.
+pub trait Handler<A>: Fn(A) -> <Self as Handler<A>>::Future + Send + Sync + 'static {
+    /// The future that the function returns.
+    type Future: Future<Output = Result<(), BoxError>> + Send + 'static;
+}
+
+impl<A, F, Fut> Handler<A> for F
+where
+    F: Fn(A) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    type Future = Fut;
+}
+
+type Boxed<A> = Arc<dyn Fn(A) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+
+/// Routes verified events to the handlers registered for their type.
+///
+/// - Several handlers of one type run one after the other, in the order in which they
+///   were registered; those registered for every event come in that same order.
+/// - An error or a panic of a handler is logged and counted, and the next one runs.
+/// - An event without a handler is logged at debug level and discarded.
+/// - Registering and dispatching may happen at the same time, from any thread.
+///
+/// [`SseManager`](crate::SseManager) has one; use it alone to test handlers.
+///
+/// ```
+/// use plexsphere_client::events::{EventDispatcher, NoOpVerifier, SignedEnvelope, Verified};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), plexsphere_client::BoxError> {
+/// let dispatcher = EventDispatcher::new();
+/// dispatcher.register("peer_removed", |envelope: std::sync::Arc<SignedEnvelope>| async move {
+///     println!("{} is gone", envelope.payload.get());
+///     Ok(())
+/// });
+/// let envelope = SignedEnvelope::parse(
+///     r#"{"event_type":"peer_removed","event_id":"e-1","payload":{"peer_id":"p-2"}}"#,
+/// )?;
+/// let event = Verified::check(&NoOpVerifier, &envelope.into())?;
+/// let report = dispatcher.dispatch(&event).await;
+/// assert_eq!((report.handlers, report.failures()), (1, 0));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Default)]
+pub struct EventDispatcher {
+    handlers: RwLock<Handlers>,
+    time_limit: RwLock<Option<Duration>>,
+}
+
+#[derive(Default)]
+struct Handlers {
+    registered: u64,
+    by_type: HashMap<EventType, Vec<Registered>>,
+    every: Vec<Registered>,
+}
+
+/// A handler with its place in the order of registration.
+type Registered = (u64, Boxed<Arc<SignedEnvelope>>);
+
+/// How the handlers of one event fared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DispatchReport {
+    /// How many handlers ran.
+    pub handlers: usize,
+    /// How many returned an error, a payload that does not fit its type included.
+    pub errors: usize,
+    /// How many panicked.
+    pub panics: usize,
+    /// How many ran out of time.
+    pub timeouts: usize,
+}
+
+impl DispatchReport {
+    /// How many did not end well.
+    pub fn failures(&self) -> usize {
+        self.errors + self.panics + self.timeouts
+    }
+}
+
+impl EventDispatcher {
+    /// One without handlers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Has `handler` called for each event of this type, known or not.
+    pub fn register(
+        &self,
+        event_type: impl Into<EventType>,
+        handler: impl Handler<Arc<SignedEnvelope>>,
+    ) {
+        let event_type = event_type.into();
+        self.add(move |handlers, order| {
+            handlers.by_type.entry(event_type).or_default().push((order, boxed(handler)));
+        });
+    }
+
+    /// Has `handler` called for each event of kind `K`, with its payload decoded. A
+    /// payload that does not fit counts as an error of the handler.
+    pub fn on<K: EventKind>(&self, handler: impl Handler<Event<K>>) {
+        let handler = boxed(handler);
+        self.register(K::TYPE, move |envelope: Arc<SignedEnvelope>| {
+            let decoded = Event::<K>::decode(envelope).map(|event| handler(event));
+            async move { decoded?.await }
+        });
+    }
+
+    /// Has `handler` called for every event, of types unknown to this version too.
+    pub fn register_every(&self, handler: impl Handler<Arc<SignedEnvelope>>) {
+        self.add(move |handlers, order| handlers.every.push((order, boxed(handler))));
+    }
+
+    /// Gives each handler at most this long; one that takes longer is dropped and
+    /// counted. Default is `None`: as long as it takes.
+    pub fn set_handler_time_limit(&self, limit: Option<Duration>) {
+        *self.time_limit.write().unwrap_or_else(PoisonError::into_inner) = limit;
+    }
+
+    /// Runs the event's handlers to their end, one after the other.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the running handler; the ones after it do not run.
+    pub async fn dispatch(&self, event: &Verified) -> DispatchReport {
+        let envelope = event.envelope();
+        let mut report = DispatchReport::default();
+        for handler in self.handlers_of(&envelope.event_type) {
+            report.handlers += 1;
+            let outcome = self.run(&handler, Arc::clone(envelope)).await;
+            let Some(failure) = outcome else { continue };
+            let (event_type, event_id) = (envelope.event_type.as_str(), &envelope.event_id);
+            match failure {
+                Failure::Error(error) => {
+                    report.errors += 1;
+                    tracing::warn!(event_type, event_id, %error, "event handler failed");
+                }
+                Failure::Panic => {
+                    report.panics += 1;
+                    tracing::error!(event_type, event_id, "event handler panicked");
+                }
+                Failure::TimedOut => {
+                    report.timeouts += 1;
+                    tracing::warn!(event_type, event_id, "event handler ran out of time");
+                }
+            }
+        }
+        if report.handlers == 0 {
+            tracing::debug!(event_type = %envelope.event_type, event_id = %envelope.event_id, "event without a handler");
+        }
+        report
+    }
+
+    async fn run<A>(&self, handler: &Boxed<A>, argument: A) -> Option<Failure> {
+        run_guarded(handler.as_ref(), argument, self.handler_time_limit()).await
+    }
+
+    pub(crate) fn handler_time_limit(&self) -> Option<Duration> {
+        *self.time_limit.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, add: impl FnOnce(&mut Handlers, u64)) {
+        let mut handlers = self.handlers.write().unwrap_or_else(PoisonError::into_inner);
+        handlers.registered += 1;
+        let order = handlers.registered;
+        add(&mut handlers, order);
+    }
+
+    /// The handlers at this moment: one that is registered meanwhile sees the next event.
+    fn handlers_of(&self, event_type: &EventType) -> Vec<Boxed<Arc<SignedEnvelope>>> {
+        let handlers = self.handlers.read().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<_> = handlers.by_type.get(event_type).cloned().unwrap_or_default();
+        if !handlers.every.is_empty() {
+            found.extend(handlers.every.iter().cloned());
+            found.sort_by_key(|(order, _)| *order);
+        }
+        found.into_iter().map(|(_, handler)| handler).collect()
+    }
+}
+
+impl fmt::Debug for EventDispatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventDispatcher").finish_non_exhaustive()
+    }
+}
+
+pub(crate) enum Failure {
+    Error(BoxError),
+    Panic,
+    TimedOut,
+}
+
+pub(crate) fn boxed<A: 'static>(handler: impl Handler<A>) -> Boxed<A> {
+    Arc::new(move |argument| handler(argument).boxed())
+}
+
+/// Runs a handler so that neither its panic nor its patience can hurt the caller.
+pub(crate) async fn run_guarded<A, F>(
+    handler: &F,
+    argument: A,
+    limit: Option<Duration>,
+) -> Option<Failure>
+where
+    F: Fn(A) -> BoxFuture<'static, Result<(), BoxError>> + ?Sized,
+{
+    // The call itself may panic too, before there is a future.
+    let running = AssertUnwindSafe(async { handler(argument).await }).catch_unwind();
+    let ended = match limit {
+        None => running.await,
+        Some(limit) => match tokio::time::timeout(limit, running).await {
+            Ok(ended) => ended,
+            Err(_) => return Some(Failure::TimedOut),
+        },
+    };
+    match ended {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(Failure::Error(error)),
+        Err(_) => Some(Failure::Panic),
+    }
+}
+
+#[cfg(test)]
+#[path = "dispatcher_tests.rs"]
+mod tests;

@@ -1,0 +1,108 @@
+//! The 24 events with their payload types.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::PayloadError;
+use super::{EventType, SignedEnvelope};
+use crate::transport::generated::types;
+use crate::values::Trigger;
+
+/// A kind of event: its name and what it carries.
+///
+/// The 24 kinds of the contract are in [`kind`]; implement it for an event that the
+/// contract does not have (yet).
+pub trait EventKind: Send + 'static {
+    /// The name on the wire.
+    const TYPE: EventType;
+    /// What the payload decodes into.
+    type Payload: DeserializeOwned + fmt::Debug + Send + 'static;
+}
+
+/// A verified event with its payload decoded.
+///
+/// `Debug` shows type and id, and the payload as its own `Debug` does.
+pub struct Event<K: EventKind> {
+    /// What the event says.
+    pub payload: K::Payload,
+    /// The envelope that it came in.
+    pub envelope: Arc<SignedEnvelope>,
+}
+
+impl<K: EventKind> Event<K> {
+    pub(crate) fn decode(envelope: Arc<SignedEnvelope>) -> Result<Self, PayloadError> {
+        Ok(Self { payload: envelope.decode()?, envelope })
+    }
+}
+
+impl<K: EventKind> fmt::Debug for Event<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("event_type", &self.envelope.event_type.as_str())
+            .field("event_id", &self.envelope.event_id)
+            .field("payload", &self.payload)
+            .finish()
+    }
+}
+
+macro_rules! kinds {
+    ($($name:ident => $payload:ty),+ $(,)?) => {
+        /// The kinds of event that the contract names, as markers for typed handlers.
+        pub mod kind {
+            use super::{EventKind, EventType, Trigger, types};
+
+            $(
+                #[doc = concat!("[`EventType::", stringify!($name), "`] with its payload.")]
+                #[derive(Clone, Copy, Debug)]
+                pub struct $name;
+
+                impl EventKind for $name {
+                    const TYPE: EventType = EventType::$name;
+                    type Payload = $payload;
+                }
+            )+
+
+            #[cfg(test)]
+            pub(super) const ALL: &[EventType] = &[$(EventType::$name),+];
+        }
+    };
+}
+
+kinds! {
+    PeerAdded => types::Peer,
+    PeerRemoved => types::PeerRemoved,
+    PeerKeyRotated => types::Peer,
+    PeerEndpointChanged => types::PeerEndpointChanged,
+    PolicyUpdated => Trigger,
+    ActionRequest => types::ActionRequest,
+    SessionRevoked => types::SessionRevoked,
+    SshSessionSetup => types::SshSessionSetup,
+    RotateKeys => Trigger,
+    SigningKeyRotated => types::SigningKeys,
+    NodeStateUpdated => types::NodeStateUpdated,
+    NodeSecretsUpdated => types::NodeSecretsUpdated,
+    BridgeConfigUpdated => Trigger,
+    RelaySessionAssigned => types::RelaySessionAssignment,
+    RelaySessionRevoked => types::RelaySessionRevoked,
+    UserAccessConfigUpdated => Trigger,
+    UserAccessPeerAssigned => types::UserAccessPeer,
+    UserAccessPeerRevoked => types::UserAccessPeerRevoked,
+    IngressConfigUpdated => Trigger,
+    IngressRuleAssigned => types::IngressRule,
+    IngressRuleRevoked => types::IngressRuleRevoked,
+    SiteToSiteConfigUpdated => Trigger,
+    SiteToSiteTunnelAssigned => types::SiteToSiteTunnel,
+    SiteToSiteTunnelRevoked => types::SiteToSiteTunnelRevoked,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_type_has_its_kind() {
+        assert_eq!(kind::ALL, EventType::ALL);
+    }
+}

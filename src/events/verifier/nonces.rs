@@ -1,0 +1,154 @@
+use std::collections::{HashMap, VecDeque};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{NonceSnapshot, Verdict, VerifyError};
+
+/// The first half of a SHA-256: enough to tell texts apart, and small to keep.
+type Digest = [u8; 16];
+
+const LINE_BYTES: usize = 2 * size_of::<Digest>() + size_of::<i64>();
+
+/// The nonces that were spent, each with the bytes that it was spent for.
+///
+/// Only digests are kept, so that an entry has the same small size whatever the
+/// control plane sends.
+#[derive(Debug)]
+pub(super) struct Nonces {
+    capacity: usize,
+    spent: HashMap<Digest, Spent>,
+    /// The nonces in the order in which they were spent.
+    order: VecDeque<Digest>,
+    evicted: u64,
+}
+
+#[derive(Debug)]
+struct Spent {
+    signed: Digest,
+    /// Seconds since 1970 from which on it is forgotten.
+    expires: i64,
+}
+
+impl Nonces {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            capacity: capacity.max(1),
+            spent: HashMap::new(),
+            order: VecDeque::new(),
+            evicted: 0,
+        }
+    }
+
+    pub(super) fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity.max(1);
+        self.evict(0);
+    }
+
+    /// How many nonces were forgotten before their time.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Spends `nonce` for the signed bytes, until `expires`. Times are in seconds
+    /// since 1970.
+    pub(super) fn spend(
+        &mut self,
+        nonce: &str,
+        signed: &[u8],
+        now: i64,
+        expires: i64,
+    ) -> Result<Verdict, VerifyError> {
+        self.forget_expired(now);
+        let nonce = short_digest(nonce.as_bytes());
+        let signed = short_digest(signed);
+        match self.spent.get(&nonce) {
+            Some(spent) if spent.signed == signed => Ok(Verdict::Redelivered),
+            Some(_) => Err(VerifyError::NonceReused),
+            None => {
+                self.insert(nonce, Spent { signed, expires });
+                Ok(Verdict::New)
+            }
+        }
+    }
+
+    pub(super) fn export(&self, now: i64) -> NonceSnapshot {
+        let live = |nonce| self.spent.get(nonce).filter(|spent| spent.expires > now);
+        let lines = self.order.iter().filter_map(|nonce| Some(line(nonce, live(nonce)?)));
+        NonceSnapshot { lines: lines.collect() }
+    }
+
+    /// Takes the lines over that are still in time, none for longer than until
+    /// `latest`. Returns how many cannot be read.
+    pub(super) fn import(&mut self, nonces: &NonceSnapshot, now: i64, latest: i64) -> usize {
+        self.forget_expired(now);
+        let mut unreadable = 0;
+        for text in &nonces.lines {
+            match read_line(text) {
+                Some((nonce, spent)) if spent.expires > now => {
+                    self.insert(nonce, Spent { expires: spent.expires.min(latest), ..spent });
+                }
+                Some(_) => {}
+                None => unreadable += 1,
+            }
+        }
+        unreadable
+    }
+
+    fn insert(&mut self, nonce: Digest, spent: Spent) {
+        if self.spent.contains_key(&nonce) {
+            return;
+        }
+        self.evict(1);
+        self.spent.insert(nonce, spent);
+        self.order.push_back(nonce);
+    }
+
+    /// All nonces are kept for the same time, so the oldest is the first to expire.
+    fn forget_expired(&mut self, now: i64) {
+        while let Some(oldest) = self.order.front() {
+            if self.spent.get(oldest).is_some_and(|spent| spent.expires > now) {
+                break;
+            }
+            self.forget_oldest();
+        }
+    }
+
+    /// Makes room for `more` nonces.
+    fn evict(&mut self, more: usize) {
+        while self.order.len() + more > self.capacity {
+            self.forget_oldest();
+            self.evicted += 1;
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.order.pop_front() {
+            self.spent.remove(&oldest);
+        }
+    }
+}
+
+fn short_digest(bytes: &[u8]) -> Digest {
+    let mut short = Digest::default();
+    short.copy_from_slice(&digest(&SHA256, bytes).as_ref()[..size_of::<Digest>()]);
+    short
+}
+
+/// An entry in base64: the nonce's digest, the digest of the signed bytes, the time.
+fn line(nonce: &Digest, spent: &Spent) -> String {
+    let mut bytes = Vec::with_capacity(LINE_BYTES);
+    bytes.extend_from_slice(nonce);
+    bytes.extend_from_slice(&spent.signed);
+    bytes.extend_from_slice(&spent.expires.to_be_bytes());
+    STANDARD.encode(bytes)
+}
+
+fn read_line(text: &str) -> Option<(Digest, Spent)> {
+    let bytes = STANDARD.decode(text).ok().filter(|bytes| bytes.len() == LINE_BYTES)?;
+    let (nonce, rest) = bytes.split_first_chunk()?;
+    let (signed, rest) = rest.split_first_chunk()?;
+    let expires = i64::from_be_bytes(rest.try_into().ok()?);
+    Some((*nonce, Spent { signed: *signed, expires }))
+}

@@ -1,0 +1,148 @@
+//! What a user may hang into the manager beside event handlers.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::client::ControlPlane;
+use crate::error::{BoxError, Error, ErrorKind};
+use crate::events::{EnvelopeError, EventType, Handler, SignedEnvelope, VerifyError, boxed};
+use crate::status::ClockSkew;
+use crate::types::StateResponse;
+use crate::values::Secret;
+
+/// An event or block that no handler saw.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Skipped {
+    /// Why.
+    pub reason: SkipReason,
+    /// The type that it claims, where one could be read.
+    pub event_type: Option<EventType>,
+    /// The id that it claims, where one could be read.
+    pub event_id: Option<String>,
+}
+
+/// Why an event or block was skipped. Each is followed by a fetch of the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// Its data is not an envelope.
+    Malformed(EnvelopeError),
+    /// The verifier refused it.
+    Refused(VerifyError),
+    /// It is outside the time window, and this machine's clock is to blame. The
+    /// position in the stream stays before it.
+    ClockSkew(ClockSkew),
+    /// It is over the event limit.
+    Oversized,
+}
+
+impl std::fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Malformed(error) => write!(f, "{error}"),
+            Self::Refused(error) => write!(f, "{error}"),
+            Self::ClockSkew(skew) => write!(f, "{skew}"),
+            Self::Oversized => f.write_str("the event is over the event limit"),
+        }
+    }
+}
+
+impl Skipped {
+    pub(crate) fn envelope(reason: SkipReason, envelope: &SignedEnvelope) -> Self {
+        Self {
+            reason,
+            event_type: Some(envelope.event_type.clone()),
+            event_id: Some(envelope.event_id.clone()),
+        }
+    }
+}
+
+type StateHandler =
+    Arc<dyn Fn(Arc<StateResponse>) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
+type PollFn = Arc<dyn Fn() -> BoxFuture<'static, Result<StateResponse, Error>> + Send + Sync>;
+type AuthCallback = Arc<dyn Fn() -> BoxFuture<'static, Option<Secret>> + Send + Sync>;
+type SkipCallback = Arc<dyn Fn(&Skipped) + Send + Sync>;
+
+#[derive(Default)]
+pub(crate) struct Callbacks {
+    state: RwLock<Vec<StateHandler>>,
+    poll: RwLock<Option<PollFn>>,
+    auth: RwLock<Option<AuthCallback>>,
+    skipped: RwLock<Option<SkipCallback>>,
+}
+
+impl Callbacks {
+    pub(crate) fn add_state_handler(&self, handler: impl Handler<Arc<StateResponse>>) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).push(boxed(handler));
+    }
+
+    pub(crate) fn set_poll_fn<F, Fut>(&self, poll: F)
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<StateResponse, Error>> + Send + 'static,
+    {
+        set(&self.poll, Arc::new(move || poll().boxed()) as PollFn);
+    }
+
+    pub(crate) fn set_on_auth_failure<F, Fut>(&self, callback: F)
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Option<Secret>> + Send + 'static,
+    {
+        set(&self.auth, Arc::new(move || callback().boxed()) as AuthCallback);
+    }
+
+    pub(crate) fn set_on_skipped(&self, callback: impl Fn(&Skipped) + Send + Sync + 'static) {
+        set(&self.skipped, Arc::new(callback) as SkipCallback);
+    }
+
+    pub(crate) fn state_handlers(&self) -> Vec<StateHandler> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Fetches the state; a poll function that panics has failed.
+    pub(crate) async fn poll(
+        &self,
+        control_plane: &ControlPlane,
+        node_id: &str,
+    ) -> Result<StateResponse, Error> {
+        let Some(poll) = get(&self.poll) else {
+            return control_plane.fetch_state(node_id).await;
+        };
+        let running = AssertUnwindSafe(async { poll().await }).catch_unwind();
+        running.await.unwrap_or_else(|_| {
+            let error = Error::new(ErrorKind::Transport, "the state was not fetched");
+            Err(error.with_source(super::panicked("the poll function")))
+        })
+    }
+
+    /// Asks for a new token; a callback that panics has none.
+    pub(crate) async fn new_token(&self) -> Option<Secret> {
+        let callback = get(&self.auth)?;
+        let running = AssertUnwindSafe(async { callback().await }).catch_unwind();
+        running.await.unwrap_or_else(|_| {
+            tracing::error!("the callback for a refused token panicked");
+            None
+        })
+    }
+
+    pub(crate) fn skipped(&self, skipped: &Skipped) {
+        let Some(callback) = get(&self.skipped) else { return };
+        if catch_unwind(AssertUnwindSafe(|| callback(skipped))).is_err() {
+            tracing::error!("the callback for skipped events panicked");
+        }
+    }
+}
+
+fn set<T>(slot: &RwLock<Option<T>>, value: T) {
+    *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(value);
+}
+
+fn get<T: Clone>(slot: &RwLock<Option<T>>) -> Option<T> {
+    slot.read().unwrap_or_else(PoisonError::into_inner).clone()
+}

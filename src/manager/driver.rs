@@ -1,0 +1,631 @@
+//! The one loop: carries the engine's commands out and yields what is to be handled.
+//!
+//! It is pulled: nothing is read until the next delivery is asked for, and what was
+//! handed out is settled before. Handlers and the poll function so never run at the
+//! same time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use futures::StreamExt;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::callbacks::{SkipReason, Skipped};
+use super::clock::Clock;
+use super::deliveries::Delivery;
+use super::failure::action;
+use super::reconcile::Reconcile;
+use super::saver::Saver;
+use super::{Inner, line};
+use crate::error::Error;
+use crate::events::{
+    Cursor, DispatchReport, EventType, Failure, SignedEnvelope, SseParser, SseStream, StreamItem,
+    Verdict, Verified, VerifyError, check, run_guarded,
+};
+use crate::reconnect::{Command, Input, ReconnectEngine, State, StopReason};
+use crate::status::{ClockSkew, Mode};
+use crate::transport::stream::SseResponse;
+use crate::types::{SigningKeys, StateResponse};
+
+/// A long wait is cut into pieces, so that a machine that slept notices soon.
+const LONGEST_NAP: Duration = Duration::from_secs(10);
+/// From how far off on the machine's clock is taken for wrong: the server's `Date`
+/// has whole seconds, and an answer takes its time.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
+
+/// How the handlers of a delivery fared.
+pub(crate) type Report = DispatchReport;
+
+/// A delivery that is handed out and not settled yet.
+pub(crate) enum Pending {
+    Event { event: Verified, id: Option<Arc<str>> },
+    State(Arc<StateResponse>),
+}
+
+impl Pending {
+    pub(crate) fn delivery(&self) -> Delivery {
+        match self {
+            Self::Event { event, .. } => Delivery::Event(Arc::clone(event.envelope())),
+            Self::State(state) => Delivery::State(Arc::clone(state)),
+        }
+    }
+}
+
+pub(crate) struct Driver {
+    inner: Arc<Inner>,
+    node_id: String,
+    engine: ReconnectEngine,
+    command: Command,
+    clock: Clock,
+    cursor: Cursor,
+    saver: Saver,
+    loaded: bool,
+    reconcile: Reconcile,
+    connection: Option<Connection>,
+    /// An event with a bad signature, to be looked at again with fresh keys.
+    second_look: Option<Refused>,
+    last_error: Option<Error>,
+}
+
+struct Connection {
+    stream: SseStream<SseResponse>,
+    span: tracing::Span,
+    clock_skew: Option<ClockSkew>,
+}
+
+struct Refused {
+    envelope: Arc<SignedEnvelope>,
+    error: VerifyError,
+    id: Option<Arc<str>>,
+}
+
+impl Driver {
+    pub(super) fn new(inner: Arc<Inner>, node_id: &str) -> Self {
+        let settings = inner.settings().clone();
+        Self {
+            engine: ReconnectEngine::new(settings.reconnect),
+            command: Command::Continue,
+            clock: Clock::new(),
+            cursor: Cursor::default(),
+            saver: Saver::new(settings.store, settings.save_interval),
+            loaded: false,
+            reconcile: Reconcile::default(),
+            connection: None,
+            second_look: None,
+            last_error: None,
+            node_id: node_id.to_owned(),
+            inner,
+        }
+    }
+
+    /// The next event or state to be handled. `None` after a shutdown; an error when
+    /// the server refused for good.
+    ///
+    /// Cancel safe: dropping the future loses nothing that was not handed out.
+    pub(crate) async fn next(&mut self) -> Result<Option<Pending>, Error> {
+        if !self.loaded {
+            self.load().await;
+            self.step(Input::Start);
+        }
+        loop {
+            if self.inner.signals.is_shut_down() {
+                self.step(Input::Shutdown);
+            }
+            let pending = match self.command {
+                Command::Connect => self.connect().await,
+                Command::Read | Command::Continue => self.read().await,
+                Command::Wait(wait) => self.wait(wait).await,
+                Command::Poll => self.poll().await,
+                Command::Authenticate => self.authenticate().await,
+                Command::Stop(reason) => return self.stop(reason).await,
+                // The engine is of this crate: a new command is a new arm here.
+                #[allow(unreachable_patterns)]
+                _ => None,
+            };
+            if pending.is_some() {
+                return Ok(pending);
+            }
+        }
+    }
+
+    /// What was handed out has been handled, well or not: the position moves, and a
+    /// failure is made good by a fetch of the state.
+    pub(crate) fn settle(&mut self, pending: &Pending, report: Report) {
+        if let Pending::Event { event, id } = pending {
+            self.cursor.note_handled(&event.envelope().event_id);
+            self.move_cursor(id.as_deref());
+            self.inner.status.update(|status| {
+                status.counters.events += 1;
+                status.last_event_at = Some(SystemTime::now());
+            });
+        }
+        if report.failures() > 0 {
+            self.reconcile.request();
+            self.inner.status.count(|c| {
+                c.handler_errors += report.errors as u64;
+                c.handler_panics += report.panics as u64;
+                c.handler_timeouts += report.timeouts as u64;
+            });
+        }
+    }
+
+    // ---- the engine ----
+
+    /// Tells the engine what happened and takes up what it says.
+    fn step(&mut self, input: Input) {
+        let (now, random) = (self.clock.now(), rand::random());
+        match self.engine.step(input, now, random) {
+            Command::Continue => {}
+            command => self.command = command,
+        }
+        if self.command != Command::Read {
+            self.connection = None;
+            self.second_look = None;
+        }
+        self.report_state(now);
+    }
+
+    fn report_state(&self, now: Duration) {
+        let mode = match self.engine.state() {
+            State::Idle => Mode::Idle,
+            State::Streaming { .. } => Mode::Streaming,
+            State::Stopped(_) => Mode::Stopped,
+            _ if self.engine.is_polling() => Mode::Polling,
+            State::Connecting | State::Authenticating => Mode::Connecting,
+            _ => Mode::Waiting,
+        };
+        let due =
+            self.engine.next_connect_at().map(|at| SystemTime::now() + at.saturating_sub(now));
+        self.inner.status.set_mode(mode, due);
+        let healthy = self.engine.is_healthy();
+        if self.inner.status.is_healthy() != healthy {
+            self.inner.status.update(|status| status.healthy = healthy);
+        }
+    }
+
+    /// Notes an error and what the engine is to do about it.
+    fn fail(&mut self, error: Error, input: impl FnOnce(crate::reconnect::FailureAction) -> Input) {
+        let generation = self.inner.control_plane.transport.shared.token_generation();
+        let action = action(&error, self.cursor.last_event_id().is_some(), generation);
+        tracing::debug!(%error, ?action, "event stream failure");
+        self.inner.status.update(|status| {
+            status.counters.failures += 1;
+            status.last_error = Some(line(&error));
+        });
+        self.last_error = Some(error);
+        if action.drops_cursor() {
+            tracing::warn!("the server refused the position in the stream: starting from now");
+            self.cursor.reset();
+            self.reconcile.request();
+        }
+        self.step(input(action));
+    }
+
+    // ---- the commands ----
+
+    async fn connect(&mut self) -> Option<Pending> {
+        let attempt = self.inner.status.connections() + 1;
+        let span = tracing::info_span!("connection", node_id = %self.node_id, attempt);
+        let cursor = self.cursor.last_event_id().cloned();
+        let opening = self.inner.control_plane.connect_sse(&self.node_id, cursor.as_deref());
+        let opened = tokio::select! {
+            biased;
+            () = self.inner.signals.shutdown() => return None,
+            () = self.inner.signals.network_has_changed() => {
+                self.step(Input::NetworkChanged);
+                return None;
+            }
+            opened = opening.instrument(span.clone()) => opened,
+        };
+        match opened {
+            Ok(response) => self.opened(response, span, cursor),
+            Err(error) => self.fail(error, Input::Failed),
+        }
+        None
+    }
+
+    fn opened(&mut self, response: SseResponse, span: tracing::Span, cursor: Option<Arc<str>>) {
+        let clock_skew = response.server_time().and_then(clock_skew);
+        if let Some(skew) = clock_skew {
+            tracing::warn!(parent: &span, "{skew}");
+        }
+        self.inner.status.update(|status| {
+            status.counters.connections += 1;
+            status.clock_skew = clock_skew;
+        });
+        let limit = self.inner.control_plane.config().event_limit;
+        let parser =
+            SseParser::new().with_event_limit(limit).with_last_event_id(cursor.unwrap_or_default());
+        let stream = SseStream::new(response, parser, Arc::clone(&self.inner.verifier));
+        self.step(Input::Opened);
+        let now = self.clock.now();
+        self.reconcile.request_now(now);
+        self.connection = Some(Connection { stream, span, clock_skew });
+    }
+
+    async fn wait(&mut self, wait: Duration) -> Option<Pending> {
+        let due = self.clock.now().saturating_add(wait);
+        let inner = Arc::clone(&self.inner);
+        let token = inner.control_plane.transport.shared.token_generation();
+        let input = loop {
+            let left = due.saturating_sub(self.clock.now());
+            if left.is_zero() {
+                break Input::TimerFired;
+            }
+            self.save_if_due();
+            let save_at = self.saver.due_at(self.cursor.version());
+            tokio::select! {
+                biased;
+                () = inner.signals.shutdown() => return None,
+                () = inner.signals.network_has_changed() => break Input::NetworkChanged,
+                () = inner.control_plane.transport.shared.token_changed_from(token) => {
+                    break Input::TokenChanged;
+                }
+                () = self.saver.finished(&inner.status) => {}
+                () = at(save_at) => {}
+                () = tokio::time::sleep(left.min(LONGEST_NAP)) => {}
+            }
+        };
+        self.step(input);
+        None
+    }
+
+    async fn poll(&mut self) -> Option<Pending> {
+        let inner = Arc::clone(&self.inner);
+        let fetched = tokio::select! {
+            biased;
+            () = inner.signals.shutdown() => return None,
+            fetched = inner.callbacks.poll(&inner.control_plane, &self.node_id) => fetched,
+        };
+        match fetched {
+            Ok(state) => {
+                self.step(Input::PollDone(Ok(())));
+                Some(self.fetched(state))
+            }
+            Err(error) => {
+                inner.status.count(|c| c.state_failures += 1);
+                self.fail(error, |action| Input::PollDone(Err(action)));
+                None
+            }
+        }
+    }
+
+    async fn authenticate(&mut self) -> Option<Pending> {
+        let inner = Arc::clone(&self.inner);
+        let shared = &inner.control_plane.transport.shared;
+        let before = shared.token_generation();
+        let new = tokio::select! {
+            biased;
+            () = inner.signals.shutdown() => return None,
+            new = inner.callbacks.new_token() => new,
+        };
+        if let Some(Err(error)) = new.map(|token| shared.set_token(&token)) {
+            tracing::warn!(%error, "the callback's token cannot be used");
+        }
+        let renewed = shared.token_generation() != before;
+        self.step(if renewed { Input::AuthRecovered } else { Input::AuthRefused });
+        None
+    }
+
+    async fn stop(&mut self, reason: StopReason) -> Result<Option<Pending>, Error> {
+        self.save_now().await;
+        if reason == StopReason::Shutdown {
+            self.inner.signals.shutdown_done();
+            return Ok(None);
+        }
+        match self.last_error.take() {
+            Some(error) => Err(error),
+            // A refusal always has its error; asked again after the end, there is nothing more.
+            None => Ok(None),
+        }
+    }
+
+    // ---- reading ----
+
+    async fn read(&mut self) -> Option<Pending> {
+        let now = self.clock.now();
+        if let Some(refused) = self.second_look.take_if(|_| !self.reconcile.is_due(now)) {
+            return self.look_again(refused);
+        }
+        if self.reconcile.is_due(now) {
+            return self.fetch().await;
+        }
+        self.save_if_due();
+        let inner = Arc::clone(&self.inner);
+        let save_at = self.saver.due_at(self.cursor.version());
+        let fetch_in = self.reconcile.due_at().map(|at| at.saturating_sub(now).min(LONGEST_NAP));
+        let Some(connection) = &mut self.connection else {
+            // No stream without a connection: this arm keeps a slip from becoming a busy loop.
+            self.step(Input::Ended);
+            return None;
+        };
+        let span = connection.span.clone();
+        let item = tokio::select! {
+            biased;
+            item = connection.stream.next().instrument(span) => item,
+            () = inner.signals.shutdown() => return None,
+            () = inner.signals.network_has_changed() => {
+                self.step(Input::NetworkChanged);
+                return None;
+            }
+            () = inner.signals.reconcile_requested() => {
+                self.reconcile.request();
+                return None;
+            }
+            () = self.saver.finished(&inner.status) => return None,
+            () = at(save_at) => return None,
+            () = after(fetch_in) => return None,
+        };
+        match item {
+            Some(Ok(item)) => self.take(item),
+            Some(Err(error)) => {
+                inner.control_plane.transport.pools.note(Some(error.kind()));
+                self.fail(error, Input::Failed);
+                None
+            }
+            None => {
+                tracing::debug!("the server ended the event stream");
+                self.step(Input::Ended);
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, item: StreamItem) -> Option<Pending> {
+        match item {
+            StreamItem::Bytes(count) => {
+                self.inner.status.update(|status| {
+                    status.counters.bytes += count as u64;
+                    status.last_byte_at = Some(SystemTime::now());
+                });
+                self.step(Input::Received);
+                None
+            }
+            StreamItem::Retry(wait) => {
+                self.step(Input::ServerRetry(wait));
+                None
+            }
+            StreamItem::Event { event, id } => self.accept(event, id),
+            StreamItem::Refused { envelope, error, id } => {
+                self.refuse(Refused { envelope, error, id });
+                None
+            }
+            StreamItem::Malformed(error) => {
+                self.inner.status.count(|c| c.malformed += 1);
+                self.skip(Skipped {
+                    reason: SkipReason::Malformed(error),
+                    event_type: None,
+                    event_id: None,
+                });
+                None
+            }
+            StreamItem::Oversized(hint) => {
+                self.inner.status.count(|c| c.oversized += 1);
+                self.skip(Skipped {
+                    reason: SkipReason::Oversized,
+                    event_type: hint.map(EventType::from),
+                    event_id: None,
+                });
+                None
+            }
+        }
+    }
+
+    /// A verified event: handed out, unless it was handled before.
+    fn accept(&mut self, event: Verified, id: Option<Arc<str>>) -> Option<Pending> {
+        if self.cursor.was_handled(&event.envelope().event_id) {
+            self.inner.status.count(|c| c.redelivered += 1);
+            self.move_cursor(id.as_deref());
+            return None;
+        }
+        if event.envelope().event_type == EventType::SigningKeyRotated
+            && event.verdict() == Verdict::New
+        {
+            match event.envelope().decode::<SigningKeys>() {
+                Ok(keys) => self.trust(&keys),
+                Err(error) => tracing::warn!(%error, "a key rotation without usable keys"),
+            }
+        }
+        Some(Pending::Event { event, id })
+    }
+
+    fn refuse(&mut self, refused: Refused) {
+        let now = self.clock.now();
+        if refused.error == VerifyError::BadSignature && self.reconcile.is_free(now) {
+            // A rotation may have been missed: fetch the keys, then look again.
+            self.second_look = Some(refused);
+            self.reconcile.request_now(now);
+            return;
+        }
+        self.skip_refused(refused);
+    }
+
+    fn look_again(&mut self, refused: Refused) -> Option<Pending> {
+        match check(&*self.inner.verifier, &refused.envelope) {
+            Ok(event) => self.accept(event, refused.id),
+            Err(error) => {
+                self.skip_refused(Refused { error, ..refused });
+                None
+            }
+        }
+    }
+
+    fn skip_refused(&mut self, refused: Refused) {
+        self.inner.status.count(|c| c.refused += 1);
+        let Refused { envelope, error, id } = refused;
+        let untimely = matches!(error, VerifyError::Stale { .. } | VerifyError::Future { .. });
+        let skew = self.connection.as_ref().and_then(|c| c.clock_skew).filter(|_| untimely);
+        if skew.is_none()
+            && matches!(error, VerifyError::Stale { .. })
+            && self.inner.verifier.is_authentic(&envelope)
+        {
+            // It is the server's own and too late: its fate is settled.
+            self.move_cursor(id.as_deref());
+        }
+        let reason = skew.map_or(SkipReason::Refused(error), SkipReason::ClockSkew);
+        self.skip(Skipped::envelope(reason, &envelope));
+    }
+
+    fn skip(&mut self, skipped: Skipped) {
+        tracing::warn!(
+            reason = %skipped.reason,
+            event_type = skipped.event_type.as_ref().map(EventType::as_str),
+            event_id = skipped.event_id.as_deref(),
+            "event skipped"
+        );
+        self.inner.status.count(|c| c.skipped += 1);
+        self.reconcile.request();
+        self.inner.callbacks.skipped(&skipped);
+    }
+
+    fn move_cursor(&mut self, id: Option<&str>) {
+        if !self.cursor.move_to(id) {
+            tracing::warn!("an event id cannot stand in a header: the position stays before it");
+        }
+        if id.is_some() {
+            let at = self.cursor.last_event_id().map(|id| id.to_string());
+            self.inner.status.update(|status| status.last_event_id = at);
+        }
+    }
+
+    // ---- the state ----
+
+    async fn fetch(&mut self) -> Option<Pending> {
+        let inner = Arc::clone(&self.inner);
+        let fetched = tokio::select! {
+            biased;
+            () = inner.signals.shutdown() => return None,
+            () = inner.signals.network_has_changed() => {
+                self.step(Input::NetworkChanged);
+                return None;
+            }
+            fetched = inner.callbacks.poll(&inner.control_plane, &self.node_id) => fetched,
+        };
+        let now = self.clock.now();
+        match fetched {
+            Ok(state) => {
+                self.reconcile.done(now);
+                Some(self.fetched(state))
+            }
+            Err(error) => {
+                self.reconcile.failed(now);
+                tracing::warn!(%error, "the state cannot be fetched; the stream stays open");
+                inner.status.update(|status| {
+                    status.counters.state_failures += 1;
+                    status.last_error = Some(line(&error));
+                });
+                None
+            }
+        }
+    }
+
+    fn fetched(&mut self, state: StateResponse) -> Pending {
+        self.inner.status.count(|c| c.states += 1);
+        if let Some(keys) = &state.signing_keys {
+            self.trust(keys);
+        }
+        Pending::State(Arc::new(state))
+    }
+
+    fn trust(&self, keys: &SigningKeys) {
+        if let Err(error) = self.inner.verifier.update_keys(keys) {
+            tracing::error!(%error, "the signing keys cannot be used: the ones before stay");
+        }
+    }
+
+    // ---- the cursor ----
+
+    async fn load(&mut self) {
+        self.loaded = true;
+        let Some(checkpoint) = self.saver.load().await else { return };
+        if checkpoint.node_id != self.node_id {
+            tracing::warn!("the saved cursor is another node's: starting from now");
+            return;
+        }
+        self.inner.verifier.import_nonces(&checkpoint.nonces);
+        self.cursor = Cursor::restore(&checkpoint);
+        self.saver.is_saved(self.cursor.version());
+        self.inner.status.update(|status| status.last_event_id = checkpoint.last_event_id);
+    }
+
+    fn save_if_due(&mut self) {
+        let version = self.cursor.version();
+        if self.saver.due_at(version).is_some_and(|at| at <= Instant::now()) {
+            let nonces = self.inner.verifier.export_nonces();
+            self.saver.start(version, self.cursor.checkpoint(&self.node_id, nonces));
+        }
+    }
+
+    async fn save_now(&mut self) {
+        let inner = Arc::clone(&self.inner);
+        let checkpoint = || {
+            let nonces = inner.verifier.export_nonces();
+            self.cursor.checkpoint(&self.node_id, nonces)
+        };
+        self.saver.flush(self.cursor.version(), checkpoint, &inner.status).await;
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.inner.status.set_mode(Mode::Stopped, None);
+        self.inner.running.store(false, Ordering::Release);
+    }
+}
+
+impl Inner {
+    /// Runs the handlers of a delivery.
+    pub(super) async fn handle(&self, pending: &Pending) -> Report {
+        let state = match pending {
+            Pending::Event { event, .. } => return self.dispatcher.dispatch(event).await,
+            Pending::State(state) => state,
+        };
+        let mut report = Report::default();
+        for handler in self.callbacks.state_handlers() {
+            report.handlers += 1;
+            let limit = self.dispatcher.handler_time_limit();
+            match run_guarded(handler.as_ref(), Arc::clone(state), limit).await {
+                None => {}
+                Some(Failure::Error(error)) => {
+                    report.errors += 1;
+                    tracing::warn!(%error, "state handler failed");
+                }
+                Some(Failure::Panic) => {
+                    report.panics += 1;
+                    tracing::error!("state handler panicked");
+                }
+                Some(Failure::TimedOut) => {
+                    report.timeouts += 1;
+                    tracing::warn!("state handler ran out of time");
+                }
+            }
+        }
+        report
+    }
+}
+
+fn clock_skew(server: SystemTime) -> Option<ClockSkew> {
+    let local = SystemTime::now();
+    let skew = match server.duration_since(local) {
+        Ok(behind) => ClockSkew::Behind(behind),
+        Err(ahead) => ClockSkew::Ahead(ahead.duration()),
+    };
+    let (ClockSkew::Behind(by) | ClockSkew::Ahead(by)) = skew;
+    (by > CLOCK_TOLERANCE).then_some(skew)
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn after(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,124 @@
+//! When the state has to be fetched because the stream alone does not tell it.
+
+use std::time::Duration;
+
+/// The shortest time between two fetches while the stream is open.
+pub(crate) const MIN_GAP: Duration = Duration::from_secs(1);
+/// The longest, to which it doubles while gaps go on.
+pub(crate) const MAX_GAP: Duration = Duration::from_secs(60);
+
+/// Whether a fetch is owed, and from when on it may run. Pure: the time is passed in.
+#[derive(Debug, Default)]
+pub(crate) struct Reconcile {
+    owed: bool,
+    not_before: Duration,
+    gap: Duration,
+}
+
+impl Reconcile {
+    /// Something was missed: a fetch is owed. Many requests make one fetch.
+    pub(crate) fn request(&mut self) {
+        self.owed = true;
+    }
+
+    /// A stream has opened: a fetch is owed, and at once.
+    pub(crate) fn request_now(&mut self, now: Duration) {
+        self.owed = true;
+        self.not_before = now;
+    }
+
+    /// When a fetch is due; `None` while none is owed.
+    pub(crate) fn due_at(&self) -> Option<Duration> {
+        self.owed.then_some(self.not_before)
+    }
+
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
+        self.due_at().is_some_and(|at| at <= now)
+    }
+
+    /// Whether a fetch asked for now could run now.
+    pub(crate) fn is_free(&self, now: Duration) -> bool {
+        self.not_before <= now
+    }
+
+    /// A fetch went well. The next may follow after a gap, which doubles while they
+    /// follow each other closely.
+    pub(crate) fn done(&mut self, now: Duration) {
+        self.owed = false;
+        self.widen(now);
+    }
+
+    /// A fetch failed: it stays owed, and waits longer each time.
+    pub(crate) fn failed(&mut self, now: Duration) {
+        self.owed = true;
+        self.widen(now);
+    }
+
+    fn widen(&mut self, now: Duration) {
+        // A gap's length of silence after the gap itself ends the series.
+        let quiet = now >= self.not_before.saturating_add(self.gap);
+        self.gap = match quiet {
+            true => MIN_GAP,
+            false => (self.gap * 2).clamp(MIN_GAP, MAX_GAP),
+        };
+        self.not_before = now.saturating_add(self.gap);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn nothing_is_owed_at_first_and_many_requests_make_one_fetch() {
+        let mut reconcile = Reconcile::default();
+        assert!(!reconcile.is_due(secs(5)));
+        reconcile.request();
+        reconcile.request();
+        assert!(reconcile.is_due(secs(5)));
+        reconcile.done(secs(5));
+        assert!(!reconcile.is_due(secs(500)));
+    }
+
+    #[test]
+    fn while_gaps_go_on_the_fetches_move_apart_to_a_minute() {
+        let (mut reconcile, mut now, mut at) = (Reconcile::default(), secs(100), Vec::new());
+        for _ in 0..10 {
+            reconcile.request();
+            now = now.max(reconcile.due_at().unwrap());
+            at.push(now.as_secs());
+            reconcile.done(now);
+        }
+        let apart: Vec<u64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(apart, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        now += secs(121);
+        reconcile.request();
+        assert!(reconcile.is_due(now));
+        reconcile.done(now);
+        reconcile.request();
+        assert_eq!(reconcile.due_at(), Some(now + secs(1)), "silence ends the series");
+    }
+
+    #[test]
+    fn a_failed_fetch_stays_owed_and_backs_off() {
+        let mut reconcile = Reconcile::default();
+        reconcile.request_now(secs(10));
+        reconcile.failed(secs(10));
+        assert!(!reconcile.is_due(secs(10)) && reconcile.is_due(secs(11)));
+        reconcile.failed(secs(11));
+        assert!(!reconcile.is_due(secs(12)) && reconcile.is_due(secs(13)));
+    }
+
+    #[test]
+    fn a_new_stream_does_not_wait() {
+        let mut reconcile = Reconcile::default();
+        reconcile.request();
+        reconcile.done(secs(1));
+        reconcile.request_now(secs(1));
+        assert!(reconcile.is_due(secs(1)));
+    }
+}

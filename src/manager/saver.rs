@@ -1,0 +1,100 @@
+//! Saves the cursor now and then, beside everything else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::error::BoxError;
+use crate::events::{Checkpoint, CursorStore};
+use crate::status::StatusCell;
+
+/// After a save that took long the next one waits this many times as long, so that a
+/// slow disk is not kept busy.
+const REST: u32 = 10;
+
+/// One save at a time, at most one every `interval`, on a thread for blocking work.
+pub(crate) struct Saver {
+    store: Option<Arc<dyn CursorStore>>,
+    interval: Duration,
+    next: Instant,
+    saved_version: u64,
+    running: Option<JoinHandle<(Result<(), BoxError>, Duration)>>,
+}
+
+impl Saver {
+    pub(crate) fn new(store: Option<Arc<dyn CursorStore>>, interval: Duration) -> Self {
+        Self { store, interval, next: Instant::now(), saved_version: 0, running: None }
+    }
+
+    /// The checkpoint saved last; a store that fails is one that has none.
+    pub(crate) async fn load(&mut self) -> Option<Checkpoint> {
+        let store = Arc::clone(self.store.as_ref()?);
+        let loaded = tokio::task::spawn_blocking(move || store.load()).await;
+        match loaded.unwrap_or_else(|_| Err(super::panicked("the cursor store"))) {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => {
+                tracing::warn!(%error, "the cursor cannot be loaded: starting from now");
+                None
+            }
+        }
+    }
+
+    /// What was loaded needs no saving.
+    pub(crate) fn is_saved(&mut self, version: u64) {
+        self.saved_version = version;
+    }
+
+    /// When the next save is due; `None` when there is nothing to save, or a save runs.
+    pub(crate) fn due_at(&self, version: u64) -> Option<Instant> {
+        let idle = self.store.is_some() && self.running.is_none();
+        (idle && version != self.saved_version).then_some(self.next)
+    }
+
+    pub(crate) fn start(&mut self, version: u64, checkpoint: Checkpoint) {
+        let Some(store) = self.store.clone() else { return };
+        self.saved_version = version;
+        self.running = Some(tokio::task::spawn_blocking(move || {
+            let began = std::time::Instant::now();
+            (store.save(&checkpoint), began.elapsed())
+        }));
+    }
+
+    /// Waits for the running save; for ever when there is none.
+    pub(crate) async fn finished(&mut self, status: &StatusCell) {
+        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let panicked = || (Err(super::panicked("the cursor store")), Duration::ZERO);
+        let (result, took) = running.await.unwrap_or_else(|_| panicked());
+        self.running = None;
+        self.next = Instant::now() + self.interval.max(took * REST);
+        match result {
+            Ok(()) => status.count(|c| c.saves += 1),
+            Err(error) => {
+                // Version 0 is never one to be saved, so it is tried again.
+                self.saved_version = 0;
+                tracing::warn!(%error, "the cursor cannot be saved");
+                status.update(|s| {
+                    s.counters.save_failures += 1;
+                    s.last_error = Some(format!("the cursor cannot be saved: {error}"));
+                });
+            }
+        }
+    }
+
+    /// Saves what is not saved yet, whatever the interval.
+    pub(crate) async fn flush(
+        &mut self,
+        version: u64,
+        checkpoint: impl FnOnce() -> Checkpoint,
+        status: &StatusCell,
+    ) {
+        if self.running.is_some() {
+            self.finished(status).await;
+        }
+        if self.due_at(version).is_some() {
+            self.start(version, checkpoint());
+            self.finished(status).await;
+        }
+    }
+}

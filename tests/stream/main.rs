@@ -1,0 +1,3 @@
+//! The event layer, from bytes to verified events.
+
+mod signatures;
