@@ -98,12 +98,18 @@ fn crosses(
 }
 
 fn knows_the_client(file: &File) -> Result<Vec<String>, String> {
-    let text = code(file)?.to_string();
-    let hit = text.contains("plexsphere_client");
-    Ok(hit
+    Ok(names(code(file)?, "plexsphere_client")
         .then(|| format!("{}: imports the client: it reads the contract on its own", file.path))
         .into_iter()
         .collect())
+}
+
+/// Whether `name` stands anywhere in the code.
+fn names(tokens: TokenStream, name: &str) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) => names(group.stream(), name),
+        token => is_ident(&token, name),
+    })
 }
 
 /// The names at the crate's root that a file's code uses: `crate::NAME`.
@@ -129,11 +135,23 @@ fn scan(tokens: TokenStream, starts: &[&str], found: &mut BTreeSet<String>) {
             continue;
         }
         match tokens.get(at + 3) {
+            // The generated types are anyone's, though their file lies in `transport`.
+            Some(TokenTree::Ident(name))
+                if name == "transport" && leads_to(&tokens[at + 4..], "generated") => {}
             Some(TokenTree::Ident(name)) => found.extend([name.to_string()]),
             Some(TokenTree::Group(group)) => found.extend(firsts(group.stream())),
             _ => {}
         }
     }
+}
+
+/// Whether a path goes on with `:: name`.
+fn leads_to(rest: &[TokenTree], name: &str) -> bool {
+    rest.len() > 2 && rest[..2].iter().all(is_colon) && is_ident(&rest[2], name)
+}
+
+fn is_ident(token: &TokenTree, name: &str) -> bool {
+    matches!(token, TokenTree::Ident(ident) if ident == name)
 }
 
 /// The first name of each path in `{a, b::c, d::{e, f}}`.

@@ -12,6 +12,7 @@ use crate::report::Line;
 use crate::spec::{Spec, referred};
 
 const PATH: &str = "openapi/surface.txt";
+const MEND: &str = "run `cargo xtask verify-spec --bless` and review the diff";
 const HEAD: &str = "\
 # What the build makes of plexsphere.yaml: operations, types, fields, events, one a line.
 # Written by `cargo xtask verify-spec --bless`; do not edit.
@@ -22,7 +23,10 @@ pub fn check(repo: &Repo, spec: &Spec) -> Line {
         Ok(real) => real,
         Err(problem) => return Line::new("surface", "nothing is generated", vec![problem]),
     };
-    let noted = repo.read(PATH).unwrap_or_default();
+    let noted = match repo.read(PATH) {
+        Ok(noted) => noted,
+        Err(e) => return Line::new("surface", "not noted", vec![format!("{e}: {MEND}")]),
+    };
     let facts = real.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count();
     Line::new("surface", format!("{facts} facts in {PATH}"), differences(&noted, &real))
 }
@@ -41,7 +45,6 @@ pub fn bless(repo: &Repo) -> Result<String, String> {
 }
 
 fn differences(noted: &str, real: &str) -> Vec<String> {
-    const MEND: &str = "run `cargo xtask verify-spec --bless` and review the diff";
     changes(noted, real)
         .into_iter()
         .map(|(sign, line)| match sign {
@@ -108,7 +111,7 @@ fn operation(method: &syn::ImplItemFn) -> String {
     let answer = shown(&method.sig.output);
     let answer = answer
         .strip_prefix("->Result<ResponseValue<")
-        .and_then(|rest| rest.split_once(">,Error"))
+        .and_then(|rest| rest.split_once(">, Error"))
         .map_or(answer.as_str(), |(inner, _)| inner);
     format!("operation {} = {verb} {path} ({}) -> {answer}", method.sig.ident, arguments.join(", "))
 }
@@ -214,7 +217,7 @@ fn shown(tokens: &impl ToTokens) -> String {
     ] {
         text = text.replace(prefix, "");
     }
-    text
+    text.replace(",>", ">").replace(',', ", ")
 }
 
 fn events(spec: &Spec) -> Vec<String> {
