@@ -13,12 +13,9 @@ use bytes::Bytes;
 use futures::Stream;
 use memchr::{memchr, memchr2};
 
+pub use crate::config::DEFAULT_EVENT_LIMIT;
 pub use item::{SseEvent, SseItem};
 pub use items::SseItems;
-
-/// How many bytes the fields of one event may hold unless
-/// [`SseParser::with_event_limit`] says otherwise: 1 MiB.
-pub const DEFAULT_EVENT_LIMIT: usize = 1024 * 1024;
 
 /// A byte order mark, which may stand once, at the very start of a stream.
 const BOM: [u8; 3] = [0xEF, 0xBB, 0xBF];
