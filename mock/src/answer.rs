@@ -10,6 +10,8 @@ use http::header::{CONTENT_ENCODING, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::body::repeated;
+
 /// How an answer or a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Then {
@@ -59,8 +61,9 @@ pub(crate) enum Payload {
     Bytes(Bytes),
     /// One write a chunk.
     Chunks(Vec<Bytes>),
-    /// `unit` over and over, up to `total` bytes or for ever.
+    /// `head`, then `unit` over and over, up to `total` bytes or for ever.
     Repeat {
+        head: Bytes,
         unit: Bytes,
         total: Option<u64>,
     },
@@ -125,7 +128,9 @@ impl Answer {
     /// If `status` is out of that range.
     pub fn status(status: u16) -> Self {
         let parsed = StatusCode::from_u16(status);
-        let Ok(parsed) = parsed else { panic!("{status} is not an HTTP status") };
+        let Ok(parsed) = parsed else {
+            panic!("{status} is not an HTTP status")
+        };
         Self::with(Some(parsed), Payload::Bytes(Bytes::new()))
     }
 
@@ -142,12 +147,16 @@ impl Answer {
         let page = format!(
             "<!DOCTYPE html>\n<html><head><title>{status}</title></head><body><h1>{status}</h1><hr>proxy</body></html>\n"
         );
-        Self::status(status).body(page).header("Content-Type", "text/html; charset=utf-8")
+        Self::status(status)
+            .body(page)
+            .header("Content-Type", "text/html; charset=utf-8")
     }
 
     /// A refusal as `application/problem+json`.
     pub fn problem(status: u16, code: &str, detail: &str) -> Self {
-        let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+        let title = StatusCode::from_u16(status)
+            .ok()
+            .and_then(|status| status.canonical_reason());
         let problem = serde_json::json!({
             "type": format!("urn:plexsphere:problem:{code}"),
             "title": title.unwrap_or("Error"),
@@ -156,7 +165,9 @@ impl Answer {
             "instance": "/mock/scripted",
             "code": code,
         });
-        Self::status(status).json(&problem).header("Content-Type", "application/problem+json")
+        Self::status(status)
+            .json(&problem)
+            .header("Content-Type", "application/problem+json")
     }
 
     /// 200 and an event stream of exactly these bytes, one write a chunk, then `then`.
@@ -173,7 +184,13 @@ impl Answer {
     /// lengths. Over HTTP/1.1 only; over HTTP/2 the connection is reset instead.
     pub fn wire(chunks: impl IntoIterator<Item = impl Into<Bytes>>, then: Then) -> Self {
         let chunks = chunks.into_iter().map(Into::into).collect();
-        let mut answer = Self::with(None, Payload::Wire { chunks, repeat: None });
+        let mut answer = Self::with(
+            None,
+            Payload::Wire {
+                chunks,
+                repeat: None,
+            },
+        );
         answer.then = then;
         answer
     }
@@ -181,7 +198,13 @@ impl Answer {
     /// Like [`wire`](Self::wire), with `unit` repeated for ever after `head`.
     pub fn endless_wire(head: impl Into<Bytes>, unit: impl Into<Bytes>) -> Self {
         let repeat = Some(unit.into());
-        Self::with(None, Payload::Wire { chunks: vec![head.into()], repeat })
+        Self::with(
+            None,
+            Payload::Wire {
+                chunks: vec![head.into()],
+                repeat,
+            },
+        )
     }
 
     /// Replaces the body.
@@ -192,7 +215,8 @@ impl Answer {
 
     /// Replaces the body with plain text.
     pub fn text(self, text: impl Into<String>) -> Self {
-        self.body(text.into()).header("Content-Type", "text/plain; charset=utf-8")
+        self.body(text.into())
+            .header("Content-Type", "text/plain; charset=utf-8")
     }
 
     /// Replaces the body with JSON.
@@ -208,13 +232,29 @@ impl Answer {
 
     /// Replaces the body with `total` bytes of `unit` over and over; made while it is sent, never held.
     pub fn repeat(mut self, unit: impl Into<Bytes>, total: u64) -> Self {
-        self.payload = Payload::Repeat { unit: unit.into(), total: Some(total) };
+        self.payload = Payload::Repeat {
+            head: Bytes::new(),
+            unit: unit.into(),
+            total: Some(total),
+        };
         self
     }
 
     /// Replaces the body with `unit` over and over, for ever.
     pub fn endless(mut self, unit: impl Into<Bytes>) -> Self {
-        self.payload = Payload::Repeat { unit: unit.into(), total: None };
+        self.payload = Payload::Repeat {
+            head: Bytes::new(),
+            unit: unit.into(),
+            total: None,
+        };
+        self
+    }
+
+    /// Puts these bytes before those of [`repeat`](Self::repeat) or [`endless`](Self::endless).
+    pub fn after_head(mut self, bytes: impl Into<Bytes>) -> Self {
+        if let Payload::Repeat { head, .. } = &mut self.payload {
+            *head = bytes.into();
+        }
         self
     }
 
@@ -292,7 +332,10 @@ impl Answer {
 
     /// Sends the body in pieces of `bytes`, with a pause after each.
     pub fn pace(mut self, bytes: usize, interval: Duration) -> Self {
-        self.pace = Some(Pace { bytes: bytes.max(1), interval });
+        self.pace = Some(Pace {
+            bytes: bytes.max(1),
+            interval,
+        });
         self
     }
 
@@ -321,7 +364,7 @@ impl Answer {
 
     /// Resets the connection instead of sending this answer.
     ///
-    /// `Answer::real().reset()` has its effect first.
+    /// `Answer::real().reset()` has its effect first. Over HTTP/2 all that shares the connection goes with it.
     pub fn reset(mut self) -> Self {
         self.instead = Some(Then::Reset);
         self
@@ -339,7 +382,9 @@ impl Answer {
         self
     }
 
-    /// Declares this `Content-Length`, whatever the body has.
+    /// Declares this `Content-Length`; with a longer one than the body has, the connection closes too early.
+    ///
+    /// For a shorter one see [`wire`](Self::wire).
     pub fn declare_length(mut self, bytes: u64) -> Self {
         self.declared_length = Some(bytes);
         self
@@ -363,7 +408,10 @@ impl Answer {
         let mut answer = Self::status(200)
             .header("Content-Type", "text/event-stream")
             .header("Cache-Control", "no-cache");
-        answer.payload = Payload::Events { node_id: node_id.to_owned(), after };
+        answer.payload = Payload::Events {
+            node_id: node_id.to_owned(),
+            after,
+        };
         answer
     }
 
@@ -389,14 +437,19 @@ impl Answer {
         if self.coding == Coding::Plain {
             return;
         }
-        self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        self.headers
+            .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         if self.coding == Coding::NotGzip {
             return;
         }
         let mut packed = match &self.payload {
             Payload::Bytes(body) => gzip([body.clone()]),
             Payload::Chunks(chunks) => gzip(chunks.iter().cloned()),
-            Payload::Repeat { unit, total: Some(total) } => gzip_repeated(unit, *total),
+            Payload::Repeat {
+                head,
+                unit,
+                total: Some(total),
+            } => gzip(std::iter::once(head.clone()).chain(repeated(unit, Some(*total)))),
             _ => return,
         };
         if self.coding == Coding::TruncatedGzip {
@@ -407,7 +460,10 @@ impl Answer {
 }
 
 fn header_pair(name: &str, value: &[u8]) -> (HeaderName, HeaderValue) {
-    match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+    match (
+        HeaderName::from_bytes(name.as_bytes()),
+        HeaderValue::from_bytes(value),
+    ) {
         (Ok(name), Ok(value)) => (name, value),
         _ => panic!("not a header: {name}: {}", String::from_utf8_lossy(value)),
     }
@@ -420,8 +476,4 @@ fn gzip(parts: impl IntoIterator<Item = Bytes>) -> Vec<u8> {
         let _ = encoder.write_all(&part);
     }
     encoder.finish().unwrap_or_default()
-}
-
-fn gzip_repeated(unit: &Bytes, total: u64) -> Vec<u8> {
-    gzip(crate::body::repeated(unit, Some(total)))
 }

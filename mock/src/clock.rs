@@ -12,10 +12,12 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// A negative offset makes the server's clock late.
-    pub(crate) fn set_offset(&self, offset: SignedDuration) {
-        let millis = i64::try_from(offset.as_millis()).unwrap_or(0);
-        self.offset_millis.store(millis, Ordering::Relaxed);
+    pub(crate) fn set_ahead(&self, ahead: Duration) {
+        self.offset_millis.store(millis(ahead), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_behind(&self, behind: Duration) {
+        self.offset_millis.store(-millis(behind), Ordering::Relaxed);
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -27,8 +29,9 @@ impl Clock {
     /// For `Date` and `Retry-After`.
     pub(crate) fn http_date(&self, ahead: Duration) -> String {
         let now = self.now();
-        let then =
-            SignedDuration::try_from(ahead).ok().and_then(|ahead| now.checked_add(ahead).ok());
+        let then = SignedDuration::try_from(ahead)
+            .ok()
+            .and_then(|ahead| now.checked_add(ahead).ok());
         // HTTP dates end with the year 9999 and begin with 1970.
         let latest = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
         let time = SystemTime::try_from(then.unwrap_or(now)).unwrap_or(latest);
@@ -39,4 +42,8 @@ impl Clock {
 /// RFC 3339 with the shortest fraction and `Z`: the canonical form of `issued_at`.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
     time.to_string()
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -28,6 +28,10 @@
 //!
 //! It knows nothing of any client: its tables are a reading of the contract of its own.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod answer;
 mod body;
 mod builder;

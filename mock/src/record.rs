@@ -7,6 +7,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Version};
 use serde::de::DeserializeOwned;
 
+/// How many bytes of bodies are kept; the oldest requests go first.
+const KEPT_BYTES: usize = 256 * 1024 * 1024;
+
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -54,7 +57,10 @@ impl RecordedRequest {
 
     /// A decoded path parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+        self.parameters
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The decoded body as JSON.
@@ -71,13 +77,20 @@ impl RecordedRequest {
 pub(crate) struct Record {
     requests: VecDeque<RecordedRequest>,
     limit: usize,
+    kept_bytes: usize,
     total: u64,
     by_operation: HashMap<&'static str, u64>,
 }
 
 impl Record {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { requests: VecDeque::new(), limit, total: 0, by_operation: HashMap::new() }
+        Self {
+            requests: VecDeque::new(),
+            limit,
+            kept_bytes: 0,
+            total: 0,
+            by_operation: HashMap::new(),
+        }
     }
 
     pub(crate) fn next_number(&self) -> u64 {
@@ -89,9 +102,13 @@ impl Record {
         if let Some(operation) = request.operation {
             *self.by_operation.entry(operation).or_default() += 1;
         }
+        self.kept_bytes += body_bytes(&request);
         self.requests.push_back(request);
-        while self.requests.len() > self.limit {
-            self.requests.pop_front();
+        while self.requests.len() > self.limit || self.kept_bytes > KEPT_BYTES {
+            let Some(oldest) = self.requests.pop_front() else {
+                break;
+            };
+            self.kept_bytes -= body_bytes(&oldest);
         }
     }
 
@@ -100,7 +117,11 @@ impl Record {
     }
 
     pub(crate) fn of(&self, name: &str) -> Vec<RecordedRequest> {
-        self.requests.iter().filter(|request| matches_name(request, name)).cloned().collect()
+        self.requests
+            .iter()
+            .filter(|request| matches_name(request, name))
+            .cloned()
+            .collect()
     }
 
     /// How many there were in all, even those no longer kept.
@@ -115,6 +136,10 @@ impl Record {
     pub(crate) fn clear(&mut self) {
         *self = Self::new(self.limit);
     }
+}
+
+fn body_bytes(request: &RecordedRequest) -> usize {
+    request.body.len() + request.decoded.len()
 }
 
 /// `name` is an operation, a path, or `*`.

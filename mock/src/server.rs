@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,6 +18,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::answer::Then;
+use crate::body::repeated;
 use crate::builder::Settings;
 use crate::clock::Clock;
 use crate::mock::Served;
@@ -28,7 +28,7 @@ use crate::service;
 use crate::state::State;
 use crate::stream::Streams;
 use crate::tls::Tls;
-use crate::wire::{Link, Order, Wire, reset_on_close};
+use crate::wire::{Link, Order, Takeover, Wire, reset_on_close};
 
 /// What all parts of the server share.
 pub(crate) struct Inner {
@@ -100,7 +100,8 @@ impl Inner {
 
     /// Wakes whoever waits for something to happen.
     pub(crate) fn changed(&self) {
-        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
@@ -115,9 +116,10 @@ impl Inner {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Opens or closes the port; see [`Inner::port_closed`].
-    pub(crate) fn listen(&self, open: bool) {
-        self.listening.send_replace(open);
+    /// Opens or closes the port; true if that changes anything.
+    pub(crate) fn listen(&self, open: bool) -> bool {
+        self.listening
+            .send_if_modified(|now| std::mem::replace(now, open) != open)
     }
 
     /// Resolves once the port is closed after [`Inner::listen`].
@@ -177,13 +179,19 @@ impl Server {
         tls: Option<Arc<Tls>>,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("plexsphere-mock".to_owned())
             .spawn(move || run(&runtime, inner, listener, tls, stopped))?;
-        Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            handle,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 
@@ -264,8 +272,9 @@ async fn reopen(address: SocketAddr) -> io::Result<TcpListener> {
 fn connect(inner: &Arc<Inner>, tcp: tokio::net::TcpStream, tls: Option<Arc<Tls>>) {
     let id = inner.accepted.fetch_add(1, Ordering::Relaxed) + 1;
     inner.changed();
-    let refused =
-        inner.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| match left {
+    let refused = inner
+        .refusals
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| match left {
             0 => None,
             usize::MAX => Some(usize::MAX),
             left => Some(left - 1),
@@ -317,9 +326,10 @@ async fn serve_http1(
         _ = &mut connection => return,
         order = link.ordered() => order,
     };
-    if let Order::Takeover { chunks, repeat, then } = order {
+    if let Order::Takeover(takeover) = order {
         let io = connection.into_parts().io.into_inner();
-        send_raw(io, link, chunks, repeat, then).await;
+        // A peer that is gone needs no more bytes.
+        let _ = send_raw(io, link, takeover).await;
     }
 }
 
@@ -342,29 +352,26 @@ async fn serve_http2(
 async fn send_raw(
     mut io: impl AsyncWrite + Unpin,
     link: &Link,
-    chunks: Vec<Bytes>,
-    repeat: Option<Bytes>,
-    then: Then,
-) {
-    for chunk in chunks {
-        if io.write_all(&chunk).await.is_err() || io.flush().await.is_err() {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-    if let Some(unit) = repeat {
-        for part in crate::body::repeated(&unit, None) {
-            if io.write_all(&part).await.is_err() {
-                return;
+    takeover: Takeover,
+) -> io::Result<()> {
+    let endless = takeover.repeat.iter().flat_map(|unit| repeated(unit, None));
+    for chunk in takeover.chunks.into_iter().chain(endless) {
+        let pace = takeover.pace.map_or(chunk.len(), |pace| pace.bytes);
+        for piece in chunk.chunks(pace.max(1)) {
+            io.write_all(piece).await?;
+            io.flush().await?;
+            match takeover.pace {
+                Some(pace) => tokio::time::sleep(pace.interval).await,
+                None => tokio::task::yield_now().await,
             }
         }
     }
-    match then {
-        Then::End | Then::Cut => {
-            // The peer may be gone already.
-            let _ = io.shutdown().await;
-        }
+    match takeover.then {
+        Then::End | Then::Cut => io.shutdown().await,
         Then::Stall => std::future::pending().await,
-        Then::Reset => link.reset(),
+        Then::Reset => {
+            link.reset();
+            Ok(())
+        }
     }
 }

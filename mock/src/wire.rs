@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::answer::Then;
+use crate::answer::{Pace, Then};
 
 /// What a connection is told to do, from outside the HTTP library that serves it.
 #[derive(Debug, Clone)]
@@ -22,11 +22,16 @@ pub(crate) enum Order {
     /// Drop the connection now; with or without a reset.
     Close,
     /// Leave HTTP and send these bytes.
-    Takeover {
-        chunks: Vec<Bytes>,
-        repeat: Option<Bytes>,
-        then: Then,
-    },
+    Takeover(Takeover),
+}
+
+/// What goes out in place of HTTP.
+#[derive(Debug, Clone)]
+pub(crate) struct Takeover {
+    pub(crate) chunks: Vec<Bytes>,
+    pub(crate) repeat: Option<Bytes>,
+    pub(crate) pace: Option<Pace>,
+    pub(crate) then: Then,
 }
 
 /// A handle on one connection.
@@ -58,8 +63,8 @@ impl Link {
         self.order.send_replace(Order::Close);
     }
 
-    pub(crate) fn take_over(&self, chunks: Vec<Bytes>, repeat: Option<Bytes>, then: Then) {
-        self.order.send_replace(Order::Takeover { chunks, repeat, then });
+    pub(crate) fn take_over(&self, takeover: Takeover) {
+        self.order.send_replace(Order::Takeover(takeover));
     }
 
     /// Waits for an order other than to serve.
@@ -78,7 +83,10 @@ impl Link {
     /// Waits for the order to close.
     pub(crate) async fn closed(&self) {
         let mut orders = self.order.subscribe();
-        let lost = orders.wait_for(|order| matches!(order, Order::Close)).await.is_err();
+        let lost = orders
+            .wait_for(|order| matches!(order, Order::Close))
+            .await
+            .is_err();
         if lost {
             std::future::pending().await
         }
@@ -136,7 +144,9 @@ impl AsyncWrite for Wire {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        self.link.blocked.store(written.is_pending(), Ordering::Relaxed);
+        self.link
+            .blocked
+            .store(written.is_pending(), Ordering::Relaxed);
         written
     }
 
@@ -146,7 +156,9 @@ impl AsyncWrite for Wire {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
-        self.link.blocked.store(written.is_pending(), Ordering::Relaxed);
+        self.link
+            .blocked
+            .store(written.is_pending(), Ordering::Relaxed);
         written
     }
 

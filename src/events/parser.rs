@@ -334,7 +334,7 @@ impl Block {
 
     fn add_data(&mut self, value: &[u8], limit: usize) {
         if !self.oversized {
-            append(&mut self.data, value, limit.saturating_add(1));
+            append(&mut self.data, value, limit);
             self.data.push(b'\n');
         }
     }
@@ -369,11 +369,11 @@ fn retry(value: &[u8]) -> Option<Duration> {
     Some(Duration::from_millis(millis))
 }
 
-/// Appends, with room for one byte more. A buffer grows by doubling, but not past `most`.
+/// Appends, with room for one byte more. A buffer grows by doubling, but only as far as `most` bytes need.
 fn append(buffer: &mut Vec<u8>, bytes: &[u8], most: usize) {
     let needed = buffer.len() + bytes.len() + 1;
     if needed > buffer.capacity() {
-        let doubled = buffer.capacity().saturating_mul(2).min(most);
+        let doubled = buffer.capacity().saturating_mul(2).min(most.saturating_add(1));
         buffer.reserve_exact(needed.max(doubled) - buffer.len());
     }
     buffer.extend_from_slice(bytes);

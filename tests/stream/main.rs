@@ -1,3 +1,4 @@
-//! The event layer, from bytes to verified events.
+//! The event layer, from bytes to handlers.
 
+mod parser;
 mod signatures;

@@ -1,7 +1,9 @@
 //! The shapes of the wire, as this crate reads the contract.
 
+pub(crate) mod events;
 pub(crate) mod objects;
 
+use events::*;
 use objects::*;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -75,11 +77,19 @@ fn single<S: Serializer, T: Serialize>(
 }
 
 const fn required(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, required: true }
+    Field {
+        name,
+        kind,
+        required: true,
+    }
 }
 
 const fn optional(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, required: false }
+    Field {
+        name,
+        kind,
+        required: false,
+    }
 }
 
 const STRINGS: Kind = Kind::List(&Kind::String);

@@ -1,5 +1,6 @@
-//! The objects of the contract, field by field.
+//! The bodies of requests and answers, field by field.
 
+use super::events::*;
 use super::{Kind, STRING_MAP, STRINGS, Schema, optional, required};
 
 pub static REGISTER_REQUEST: Schema = Schema {
@@ -64,7 +65,10 @@ pub static MESH_INFO: Schema = Schema {
 
 pub static NAT_INFO: Schema = Schema {
     name: "NATInfo",
-    fields: &[required("public_endpoint", Kind::String), required("type", Kind::String)],
+    fields: &[
+        required("public_endpoint", Kind::String),
+        required("type", Kind::String),
+    ],
 };
 
 pub static BRIDGE_INFO: Schema = Schema {
@@ -103,12 +107,18 @@ pub static INGRESS_INFO: Schema = Schema {
 
 pub static SITE_TO_SITE_INFO: Schema = Schema {
     name: "SiteToSiteInfo",
-    fields: &[required("enabled", Kind::Boolean), required("tunnel_count", Kind::Integer)],
+    fields: &[
+        required("enabled", Kind::Boolean),
+        required("tunnel_count", Kind::Integer),
+    ],
 };
 
 pub static HEARTBEAT_RESPONSE: Schema = Schema {
     name: "HeartbeatResponse",
-    fields: &[optional("reconcile", Kind::Boolean), optional("rotate_keys", Kind::Boolean)],
+    fields: &[
+        optional("reconcile", Kind::Boolean),
+        optional("rotate_keys", Kind::Boolean),
+    ],
 };
 
 pub static STATE_RESPONSE: Schema = Schema {
@@ -180,7 +190,10 @@ pub static REPORT_ENTRY: Schema = Schema {
 
 pub static SECRET_REF: Schema = Schema {
     name: "SecretRef",
-    fields: &[required("key", Kind::String), required("version", Kind::Integer)],
+    fields: &[
+        required("key", Kind::String),
+        required("version", Kind::Integer),
+    ],
 };
 
 pub static SECRET_RESPONSE: Schema = Schema {
@@ -203,7 +216,10 @@ pub static DRIFT_REPORT: Schema = Schema {
 
 pub static DRIFT_CORRECTION: Schema = Schema {
     name: "DriftCorrection",
-    fields: &[required("type", Kind::String), required("detail", Kind::String)],
+    fields: &[
+        required("type", Kind::String),
+        required("detail", Kind::String),
+    ],
 };
 
 pub static REPORT_SYNC_REQUEST: Schema = Schema {
@@ -295,7 +311,10 @@ pub static CAPABILITIES_PAYLOAD: Schema = Schema {
 
 pub static BINARY_INFO: Schema = Schema {
     name: "BinaryInfo",
-    fields: &[required("version", Kind::String), required("checksum", Kind::String)],
+    fields: &[
+        required("version", Kind::String),
+        required("checksum", Kind::String),
+    ],
 };
 
 pub static ACTION_INFO: Schema = Schema {
@@ -332,22 +351,34 @@ pub static HOOK_INFO: Schema = Schema {
 
 pub static ENDPOINT_REPORT: Schema = Schema {
     name: "EndpointReport",
-    fields: &[required("public_endpoint", Kind::String), required("nat_type", Kind::String)],
+    fields: &[
+        required("public_endpoint", Kind::String),
+        required("nat_type", Kind::String),
+    ],
 };
 
 pub static ENDPOINT_RESPONSE: Schema = Schema {
     name: "EndpointResponse",
-    fields: &[required("peer_endpoints", Kind::List(&Kind::Object(&PEER_ENDPOINT)))],
+    fields: &[required(
+        "peer_endpoints",
+        Kind::List(&Kind::Object(&PEER_ENDPOINT)),
+    )],
 };
 
 pub static PEER_ENDPOINT: Schema = Schema {
     name: "PeerEndpoint",
-    fields: &[required("peer_id", Kind::String), required("endpoint", Kind::String)],
+    fields: &[
+        required("peer_id", Kind::String),
+        required("endpoint", Kind::String),
+    ],
 };
 
 pub static KEY_ROTATE_REQUEST: Schema = Schema {
     name: "KeyRotateRequest",
-    fields: &[required("node_id", Kind::String), required("new_public_key", Kind::String)],
+    fields: &[
+        required("node_id", Kind::String),
+        required("new_public_key", Kind::String),
+    ],
 };
 
 pub static KEY_ROTATE_RESPONSE: Schema = Schema {
@@ -357,7 +388,10 @@ pub static KEY_ROTATE_RESPONSE: Schema = Schema {
 
 pub static TUNNEL_READY_REQUEST: Schema = Schema {
     name: "TunnelReadyRequest",
-    fields: &[required("listen_addr", Kind::String), required("timestamp", Kind::Time)],
+    fields: &[
+        required("listen_addr", Kind::String),
+        required("timestamp", Kind::Time),
+    ],
 };
 
 pub static TUNNEL_CLOSED_REQUEST: Schema = Schema {
@@ -381,106 +415,6 @@ pub static INTEGRITY_VIOLATION_REPORT: Schema = Schema {
     ],
 };
 
-pub static BRIDGE_CONFIG: Schema = Schema {
-    name: "BridgeConfig",
-    fields: &[
-        required("access_subnets", STRINGS),
-        required("enable_nat", Kind::Boolean),
-        required("enable_forwarding", Kind::Boolean),
-    ],
-};
-
-pub static RELAY_CONFIG: Schema = Schema {
-    name: "RelayConfig",
-    fields: &[required("sessions", Kind::List(&Kind::Object(&RELAY_SESSION_ASSIGNMENT)))],
-};
-
-pub static RELAY_SESSION_ASSIGNMENT: Schema = Schema {
-    name: "RelaySessionAssignment",
-    fields: &[
-        required("session_id", Kind::String),
-        required("peer_a_id", Kind::String),
-        required("peer_a_endpoint", Kind::String),
-        required("peer_b_id", Kind::String),
-        required("peer_b_endpoint", Kind::String),
-        required("expires_at", Kind::Time),
-    ],
-};
-
-pub static USER_ACCESS_CONFIG: Schema = Schema {
-    name: "UserAccessConfig",
-    fields: &[
-        required("enabled", Kind::Boolean),
-        required("interface_name", Kind::String),
-        required("listen_port", Kind::Integer),
-        required("peers", Kind::List(&Kind::Object(&USER_ACCESS_PEER))),
-    ],
-};
-
-pub static USER_ACCESS_PEER: Schema = Schema {
-    name: "UserAccessPeer",
-    fields: &[
-        required("public_key", Kind::String),
-        required("allowed_ips", STRINGS),
-        optional("psk", Kind::String),
-        required("label", Kind::String),
-    ],
-};
-
-pub static INGRESS_CONFIG: Schema = Schema {
-    name: "IngressConfig",
-    fields: &[
-        required("enabled", Kind::Boolean),
-        required("rules", Kind::List(&Kind::Object(&INGRESS_RULE))),
-    ],
-};
-
-pub static INGRESS_RULE: Schema = Schema {
-    name: "IngressRule",
-    fields: &[
-        required("rule_id", Kind::String),
-        required("listen_port", Kind::Integer),
-        required("target_addr", Kind::String),
-        required("mode", Kind::String),
-        optional("cert_pem", Kind::String),
-        optional("key_pem", Kind::String),
-    ],
-};
-
-pub static SITE_TO_SITE_CONFIG: Schema = Schema {
-    name: "SiteToSiteConfig",
-    fields: &[
-        required("enabled", Kind::Boolean),
-        required("tunnels", Kind::List(&Kind::Object(&SITE_TO_SITE_TUNNEL))),
-    ],
-};
-
-pub static SITE_TO_SITE_TUNNEL: Schema = Schema {
-    name: "SiteToSiteTunnel",
-    fields: &[
-        required("tunnel_id", Kind::String),
-        required("remote_endpoint", Kind::String),
-        required("remote_public_key", Kind::String),
-        required("local_subnets", STRINGS),
-        required("remote_subnets", STRINGS),
-        optional("psk", Kind::String),
-        required("interface_name", Kind::String),
-        required("listen_port", Kind::Integer),
-    ],
-};
-
-pub static SIGNED_ENVELOPE: Schema = Schema {
-    name: "SignedEnvelope",
-    fields: &[
-        required("event_type", Kind::String),
-        required("event_id", Kind::String),
-        optional("issued_at", Kind::Time),
-        optional("nonce", Kind::String),
-        optional("payload", Kind::Any),
-        optional("signature", Kind::String),
-    ],
-};
-
 pub static PROBLEM_DETAILS: Schema = Schema {
     name: "ProblemDetails",
     fields: &[
@@ -492,71 +426,3 @@ pub static PROBLEM_DETAILS: Schema = Schema {
         optional("code", Kind::String),
     ],
 };
-
-pub static PEER_REMOVED: Schema =
-    Schema { name: "PeerRemoved", fields: &[required("peer_id", Kind::String)] };
-
-pub static PEER_ENDPOINT_CHANGED: Schema = Schema {
-    name: "PeerEndpointChanged",
-    fields: &[
-        required("id", Kind::String),
-        optional("public_key", Kind::String),
-        optional("mesh_ip", Kind::String),
-        required("endpoint", Kind::String),
-        optional("allowed_ips", STRINGS),
-        optional("psk", Kind::String),
-    ],
-};
-
-pub static ACTION_REQUEST: Schema = Schema {
-    name: "ActionRequest",
-    fields: &[
-        required("execution_id", Kind::String),
-        required("action", Kind::String),
-        optional("type", Kind::String),
-        optional("parameters", Kind::Map(&Kind::Any)),
-        required("timeout", Kind::String),
-        optional("checksum", Kind::String),
-        optional("callback_url", Kind::String),
-        optional("triggered_by", Kind::Object(&TRIGGERED_BY)),
-    ],
-};
-
-pub static SESSION_REVOKED: Schema =
-    Schema { name: "SessionRevoked", fields: &[required("session_id", Kind::String)] };
-
-pub static SSH_SESSION_SETUP: Schema = Schema {
-    name: "SSHSessionSetup",
-    fields: &[
-        required("session_id", Kind::String),
-        required("target_host", Kind::String),
-        required("target_port", Kind::Integer),
-        required("authorized_key", Kind::String),
-        required("expires_at", Kind::Time),
-    ],
-};
-
-pub static NODE_STATE_UPDATED: Schema = Schema {
-    name: "NodeStateUpdated",
-    fields: &[
-        required("metadata", STRING_MAP),
-        required("data", Kind::List(&Kind::Object(&DATA_ENTRY))),
-    ],
-};
-
-pub static NODE_SECRETS_UPDATED: Schema = Schema {
-    name: "NodeSecretsUpdated",
-    fields: &[required("secret_refs", Kind::List(&Kind::Object(&SECRET_REF)))],
-};
-
-pub static RELAY_SESSION_REVOKED: Schema =
-    Schema { name: "RelaySessionRevoked", fields: &[required("session_id", Kind::String)] };
-
-pub static USER_ACCESS_PEER_REVOKED: Schema =
-    Schema { name: "UserAccessPeerRevoked", fields: &[required("public_key", Kind::String)] };
-
-pub static INGRESS_RULE_REVOKED: Schema =
-    Schema { name: "IngressRuleRevoked", fields: &[required("rule_id", Kind::String)] };
-
-pub static SITE_TO_SITE_TUNNEL_REVOKED: Schema =
-    Schema { name: "SiteToSiteTunnelRevoked", fields: &[required("tunnel_id", Kind::String)] };

@@ -29,16 +29,17 @@ use super::{SseItem, SseParser};
 /// use futures::{StreamExt, stream};
 /// use plexsphere_client::events::{SseItem, SseParser};
 ///
-/// # futures::executor::block_on(async {
-/// let chunks = ["data: he", "llo\n", "\n"].map(|chunk| Ok::<_, std::io::Error>(Bytes::from(chunk)));
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let chunks = ["data: he", "llo\n", "\n"].map(|chunk| Ok(Bytes::from(chunk)));
 /// let mut items = SseParser::new().stream(stream::iter(chunks));
 /// while let Some(item) = items.next().await {
 ///     if let SseItem::Event(event) = item? {
 ///         assert_eq!(event.data, "hello");
 ///     }
 /// }
-/// # Ok::<_, std::io::Error>(())
-/// # }).unwrap();
+/// # Ok(())
+/// # }
 /// ```
 pub struct SseItems<S> {
     source: Pin<Box<S>>,
