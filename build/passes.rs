@@ -100,7 +100,8 @@ impl NonExhaustive {
 impl VisitMut for NonExhaustive {
     fn visit_item_struct_mut(&mut self, item: &mut syn::ItemStruct) {
         let named = matches!(item.fields, syn::Fields::Named(_));
-        if named && item.ident != "Client" && !self.exhaustive.contains(&item.ident.to_string()) {
+        let is_sent = self.exhaustive.contains(&type_key(&item.ident.to_string()));
+        if named && item.ident != "Client" && !is_sent {
             item.attrs.push(syn::parse_quote!(#[non_exhaustive]));
         }
     }
@@ -122,7 +123,12 @@ fn request_types(spec: &OpenAPI) -> BTreeSet<String> {
             waiting.extend(references(&serde_json::to_value(schema).unwrap_or_default()));
         }
     }
-    reached
+    reached.iter().map(|name| type_key(name)).collect()
+}
+
+/// The same for a schema and its type: the generator writes `NATInfo` as `NatInfo`.
+fn type_key(name: &str) -> String {
+    name.to_ascii_lowercase()
 }
 
 fn references(value: &serde_json::Value) -> Vec<String> {

@@ -1,5 +1,8 @@
 //! Whether a value fits a schema of the document.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
@@ -8,22 +11,28 @@ use crate::spec::{Spec, list, map};
 /// Judges values by the schemas of one document.
 pub struct Judge {
     components: Value,
+    /// The validator of each schema that was asked for.
+    known: RefCell<HashMap<String, Result<Validator, String>>>,
 }
 
 impl Judge {
     pub fn new(spec: &Spec) -> Self {
-        Self { components: json_schema(&spec.value["components"]) }
+        let components = json_schema(&spec.value["components"]);
+        Self { components, known: RefCell::default() }
     }
 
     /// How `value` differs from `schema`, each with its place.
     pub fn faults(&self, schema: &Value, value: &Value) -> Vec<String> {
-        let root = json!({ "allOf": [json_schema(schema)], "components": self.components });
-        match validator(&root) {
+        let mut known = self.known.borrow_mut();
+        let validator = known.entry(schema.to_string()).or_insert_with(|| {
+            validator(&json!({ "allOf": [json_schema(schema)], "components": self.components }))
+        });
+        match validator {
             Ok(validator) => validator
                 .iter_errors(value)
                 .map(|e| format!("{}: {e}", e.instance_path()))
                 .collect(),
-            Err(problem) => vec![problem],
+            Err(problem) => vec![problem.clone()],
         }
     }
 }

@@ -13,6 +13,9 @@ mod verify;
 #[path = "../../build/generate.rs"]
 mod generate;
 
+#[cfg(test)]
+mod refusal_tests;
+
 const USAGE: &str = "\
 usage: cargo xtask TASK
 

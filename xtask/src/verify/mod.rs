@@ -5,7 +5,10 @@ use crate::report::Line;
 use crate::spec::Spec;
 
 mod document;
+#[cfg(test)]
+mod document_tests;
 mod prose;
+mod readings;
 pub mod surface;
 
 /// Runs every check. A document that cannot be read ends it: nothing else has a meaning then.
@@ -14,5 +17,5 @@ pub fn run(repo: &Repo) -> Result<Vec<Line>, String> {
         Ok(spec) => spec,
         Err(problem) => return Ok(vec![Line::new("document", "not readable", vec![problem])]),
     };
-    Ok(vec![document::check(&spec), surface::check(repo, &spec)])
+    Ok(vec![document::check(&spec), surface::check(repo, &spec), readings::check(repo, &spec)])
 }
