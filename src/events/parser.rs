@@ -353,7 +353,11 @@ impl Block {
 /// Line by line this is what decoding the whole stream gives: line ends, colons and spaces are never part
 /// of a longer UTF-8 sequence.
 fn lossy(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
+    // `from_utf8` is several times as fast, and nearly all text is valid.
+    match str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
 }
 
 fn retry(value: &[u8]) -> Option<Duration> {
