@@ -11,6 +11,7 @@ use url::Url;
 use super::context::Call;
 use super::limit::is_too_large;
 use super::retry_after::retry_after;
+use super::tls;
 use crate::error::{Answer, BoxError, Error, ErrorKind, Problem};
 use crate::values::decode;
 
@@ -113,7 +114,7 @@ pub(crate) fn from_transport(error: reqwest::Error) -> Error {
     } else if error.is_timeout() {
         (ErrorKind::Timeout, "no whole answer within request_timeout")
     } else if error.is_connect() {
-        (ErrorKind::Connect, "no connection to the control plane")
+        (ErrorKind::Connect, tls::advice(&error).unwrap_or("no connection to the control plane"))
     } else if error.is_builder() {
         (ErrorKind::InvalidRequest, "the request cannot be built")
     } else if error.is_decode() {
