@@ -24,10 +24,11 @@ use crate::error::Error;
 use crate::events::{
     Cursor, DispatchReport, SignedEnvelope, SseParser, SseStream, Verified, VerifyError,
 };
-use crate::reconnect::{Command, Input, ReconnectEngine, State, StopReason};
+use crate::reconnect::{Command, FailureAction, Input, ReconnectEngine, State, StopReason};
 use crate::status::{ClockSkew, Mode};
 use crate::transport::stream::SseResponse;
 use crate::types::StateResponse;
+pub(super) use position::Kept;
 
 /// A long wait is cut into pieces, so that a machine that slept notices soon.
 const LONGEST_NAP: Duration = Duration::from_secs(10);
@@ -65,14 +66,24 @@ pub(crate) struct Driver {
     reconcile: Reconcile,
     connection: Option<Connection>,
     /// An event with a bad signature, to be looked at again with fresh keys.
-    second_look: Option<Refused>,
+    second_look: Option<SecondLook>,
     last_error: Option<Error>,
+    /// Which token was in use when the last failure was judged: another one since is news.
+    token_seen: u64,
+    /// When the wait under way is over.
+    wait_until: Duration,
 }
 
 struct Connection {
     stream: SseStream<SseResponse>,
     span: tracing::Span,
     clock_skew: Option<ClockSkew>,
+}
+
+struct SecondLook {
+    refused: Refused,
+    /// Whether the keys have been fetched, or could not be.
+    fetched: bool,
 }
 
 struct Refused {
@@ -84,6 +95,7 @@ struct Refused {
 impl Driver {
     pub(super) fn new(inner: Arc<Inner>, node_id: &str) -> Self {
         let settings = inner.settings().clone();
+        inner.signals.forget_requests();
         Self {
             engine: ReconnectEngine::new(settings.reconnect),
             command: Command::Continue,
@@ -95,6 +107,8 @@ impl Driver {
             connection: None,
             second_look: None,
             last_error: None,
+            token_seen: 0,
+            wait_until: Duration::ZERO,
             node_id: node_id.to_owned(),
             inner,
         }
@@ -106,8 +120,12 @@ impl Driver {
     /// Cancel safe: dropping the future loses nothing that was not handed out.
     pub(crate) async fn next(&mut self) -> Result<Option<Pending>, Error> {
         if !self.loaded {
-            self.load().await;
-            self.step(Input::Start);
+            let inner = Arc::clone(&self.inner);
+            tokio::select! {
+                biased;
+                () = inner.signals.shutdown() => {}
+                () = self.load() => self.step(Input::Start),
+            }
         }
         loop {
             if self.inner.signals.is_shut_down() {
@@ -116,7 +134,7 @@ impl Driver {
             let pending = match self.command {
                 Command::Connect => self.connect().await,
                 Command::Read | Command::Continue => self.read().await,
-                Command::Wait(wait) => self.wait(wait).await,
+                Command::Wait(_) => self.wait().await,
                 Command::Poll => self.poll().await,
                 Command::Authenticate => self.authenticate().await,
                 Command::Stop(reason) => return self.stop(reason).await,
@@ -158,6 +176,10 @@ impl Driver {
         let (now, random) = (self.clock.now(), rand::random());
         match self.engine.step(input, now, random) {
             Command::Continue => {}
+            Command::Wait(wait) => {
+                self.command = Command::Wait(wait);
+                self.wait_until = now.saturating_add(wait);
+            }
             command => self.command = command,
         }
         if self.command != Command::Read {
@@ -186,9 +208,14 @@ impl Driver {
     }
 
     /// Notes an error and what the engine is to do about it.
-    fn fail(&mut self, error: Error, input: impl FnOnce(crate::reconnect::FailureAction) -> Input) {
-        let generation = self.inner.control_plane.transport.shared.token_generation();
-        let action = action(&error, self.cursor.last_event_id().is_some(), generation);
+    fn fail(
+        &mut self,
+        error: Error,
+        cursor_sent: bool,
+        input: impl FnOnce(FailureAction) -> Input,
+    ) {
+        self.token_seen = self.inner.control_plane.transport.shared.token_generation();
+        let action = action(&error, cursor_sent, self.token_seen);
         tracing::debug!(%error, ?action, "event stream failure");
         self.inner.status.update(|status| {
             status.counters.failures += 1;
@@ -221,7 +248,7 @@ impl Driver {
         };
         match opened {
             Ok(response) => self.opened(response, span, cursor),
-            Err(error) => self.fail(error, Input::Failed),
+            Err(error) => self.fail(error, cursor.is_some(), Input::Failed),
         }
         None
     }
@@ -245,23 +272,28 @@ impl Driver {
         self.connection = Some(Connection { stream, span, clock_skew });
     }
 
-    async fn wait(&mut self, wait: Duration) -> Option<Pending> {
-        let due = self.clock.now().saturating_add(wait);
+    async fn wait(&mut self) -> Option<Pending> {
         let inner = Arc::clone(&self.inner);
-        let token = inner.control_plane.transport.shared.token_generation();
+        let shared = &inner.control_plane.transport.shared;
         let input = loop {
-            let left = due.saturating_sub(self.clock.now());
+            let now = self.clock.now();
+            let left = self.wait_until.saturating_sub(now);
             if left.is_zero() {
                 break Input::TimerFired;
             }
+            let free_in = self.reconcile.free_at().saturating_sub(now);
             self.save_if_due();
             let save_at = self.saver.due_at(self.cursor.version());
             tokio::select! {
                 biased;
                 () = inner.signals.shutdown() => return None,
                 () = inner.signals.network_has_changed() => break Input::NetworkChanged,
-                () = inner.control_plane.transport.shared.token_changed_from(token) => {
+                () = shared.token_changed_from(self.token_seen) => {
+                    self.token_seen = shared.token_generation();
                     break Input::TokenChanged;
+                }
+                () = inner.signals.reconcile_requested_after(free_in) => {
+                    return self.fetch().await;
                 }
                 () = self.saver.finished(&inner.status) => {}
                 () = at(save_at) => {}
@@ -286,7 +318,7 @@ impl Driver {
             }
             Err(error) => {
                 inner.status.count(|c| c.state_failures += 1);
-                self.fail(error, |action| Input::PollDone(Err(action)));
+                self.fail(error, false, |action| Input::PollDone(Err(action)));
                 None
             }
         }
@@ -295,7 +327,6 @@ impl Driver {
     async fn authenticate(&mut self) -> Option<Pending> {
         let inner = Arc::clone(&self.inner);
         let shared = &inner.control_plane.transport.shared;
-        let before = shared.token_generation();
         let new = tokio::select! {
             biased;
             () = inner.signals.shutdown() => return None,
@@ -304,7 +335,7 @@ impl Driver {
         if let Some(Err(error)) = new.map(|token| shared.set_token(&token)) {
             tracing::warn!(%error, "the callback's token cannot be used");
         }
-        let renewed = shared.token_generation() != before;
+        let renewed = shared.token_generation() != self.token_seen;
         self.step(if renewed { Input::AuthRecovered } else { Input::AuthRefused });
         None
     }
@@ -312,7 +343,6 @@ impl Driver {
     async fn stop(&mut self, reason: StopReason) -> Result<Option<Pending>, Error> {
         self.save_now().await;
         if reason == StopReason::Shutdown {
-            self.inner.signals.shutdown_done();
             return Ok(None);
         }
         match self.last_error.take() {

@@ -21,6 +21,9 @@ impl Driver {
             fetched = inner.callbacks.poll(&inner.control_plane, &self.node_id) => fetched,
         };
         let now = self.clock.now();
+        if let Some(held) = &mut self.second_look {
+            held.fetched = true;
+        }
         match fetched {
             Ok(state) => {
                 self.reconcile.done(now);

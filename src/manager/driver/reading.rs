@@ -6,18 +6,19 @@ use std::time::SystemTime;
 use futures::StreamExt;
 use tracing::Instrument;
 
-use super::{Driver, LONGEST_NAP, Pending, Refused, after, at};
+use super::{Driver, LONGEST_NAP, Pending, Refused, SecondLook, after, at};
 use crate::events::{EventType, StreamItem, Verdict, Verified, VerifyError, check};
 use crate::manager::callbacks::{SkipReason, Skipped};
+use crate::manager::reconcile::MIN_GAP;
 use crate::reconnect::Input;
 use crate::types::SigningKeys;
 
 impl Driver {
     pub(super) async fn read(&mut self) -> Option<Pending> {
-        let now = self.clock.now();
-        if let Some(refused) = self.second_look.take_if(|_| !self.reconcile.is_due(now)) {
-            return self.look_again(refused);
+        if let Some(held) = self.second_look.take_if(|held| held.fetched) {
+            return self.look_again(held.refused);
         }
+        let now = self.clock.now();
         if self.reconcile.is_due(now) {
             return self.fetch().await;
         }
@@ -32,8 +33,8 @@ impl Driver {
         };
         let span = connection.span.clone();
         let item = tokio::select! {
+            // The stream comes last: a server that always has more must not keep the rest waiting.
             biased;
-            item = connection.stream.next().instrument(span) => item,
             () = inner.signals.shutdown() => return None,
             () = inner.signals.network_has_changed() => {
                 self.step(Input::NetworkChanged);
@@ -44,6 +45,7 @@ impl Driver {
                 return None;
             }
             () = self.saver.finished(&inner.status) => return None,
+            item = connection.stream.next().instrument(span), if self.second_look.is_none() => item,
             () = at(save_at) => return None,
             () = after(fetch_in) => return None,
         };
@@ -51,7 +53,7 @@ impl Driver {
             Some(Ok(item)) => self.take(item),
             Some(Err(error)) => {
                 inner.control_plane.transport.pools.note(Some(error.kind()));
-                self.fail(error, Input::Failed);
+                self.fail(error, false, Input::Failed);
                 None
             }
             None => {
@@ -121,11 +123,12 @@ impl Driver {
     }
 
     pub(super) fn refuse(&mut self, refused: Refused) {
-        let now = self.clock.now();
-        if refused.error == VerifyError::BadSignature && self.reconcile.is_free(now) {
-            // A rotation may have been missed: fetch the keys, then look again.
-            self.second_look = Some(refused);
-            self.reconcile.request_now(now);
+        let soon = self.clock.now().saturating_add(MIN_GAP);
+        if refused.error == VerifyError::BadSignature && self.reconcile.free_at() <= soon {
+            // A rotation may have been missed: fetch the keys, then look again. Nothing
+            // is read meanwhile, so a stranger's events may not hold it up for longer.
+            self.second_look = Some(SecondLook { refused, fetched: false });
+            self.reconcile.request();
             return;
         }
         self.skip_refused(refused);
