@@ -11,7 +11,7 @@ const SPEC: &str = "openapi/plexsphere.yaml";
 fn main() {
     println!("cargo:rerun-if-changed={SPEC}");
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=build/generate.rs");
+    println!("cargo:rerun-if-changed=build");
     if let Err(problem) = run() {
         eprintln!("\n{SPEC}: {problem}\n");
         process::exit(1);
@@ -20,7 +20,7 @@ fn main() {
 
 fn run() -> Result<(), String> {
     let text = fs::read_to_string(SPEC).map_err(|e| format!("cannot be read: {e}"))?;
-    let code = generate::generate(&text)?;
+    let code = generate::generate(&text, &generate::HANDWRITTEN)?;
     let out = env::var_os("OUT_DIR").ok_or("cargo did not set OUT_DIR")?;
     fs::write(Path::new(&out).join("api.rs"), code)
         .map_err(|e| format!("the generated code cannot be written: {e}"))

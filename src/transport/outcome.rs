@@ -11,6 +11,7 @@ use url::Url;
 use super::context::Call;
 use super::limit::is_too_large;
 use super::retry_after::retry_after;
+use super::tls;
 use crate::error::{Answer, BoxError, Error, ErrorKind, Problem};
 use crate::values::decode;
 
@@ -18,8 +19,7 @@ use crate::values::decode;
 pub(crate) const ERROR_BODY_LIMIT: usize = 4 * 1024;
 
 /// Calls whose bodies carry secrets: no text of their answers is kept.
-const SECRET_BEARING: [&str; 5] =
-    ["register", "fetch_state", "rotate_keys", "fetch_secret", "report_endpoint"];
+const SECRET_BEARING: [&str; 4] = ["register", "fetch_state", "rotate_keys", "fetch_secret"];
 
 /// The error of a call that the generated code gave up.
 pub(crate) async fn from_generated<T: DeserializeOwned>(
@@ -114,7 +114,7 @@ pub(crate) fn from_transport(error: reqwest::Error) -> Error {
     } else if error.is_timeout() {
         (ErrorKind::Timeout, "no whole answer within request_timeout")
     } else if error.is_connect() {
-        (ErrorKind::Connect, "no connection to the control plane")
+        (ErrorKind::Connect, tls::advice(&error).unwrap_or("no connection to the control plane"))
     } else if error.is_builder() {
         (ErrorKind::InvalidRequest, "the request cannot be built")
     } else if error.is_decode() {

@@ -1,3 +1,51 @@
 //! Tasks of this repository: `cargo xtask NAME`.
 
-fn main() {}
+use std::env;
+use std::process::ExitCode;
+
+mod judge;
+mod repo;
+mod report;
+mod spec;
+mod tidy;
+mod verify;
+
+#[path = "../../build/generate.rs"]
+mod generate;
+
+#[cfg(test)]
+mod refusal_tests;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  verify-spec [--json]           checks the contract: document, surface, wrappers, types, wire
+  verify-spec --bless            renews openapi/surface.txt
+  tidy [--json]                  checks the house rules: imports, lengths, tests
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs one task; `false` means that a check failed.
+fn run(arguments: &[String]) -> Result<bool, String> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let repo = repo::Repo::here();
+    match words.as_slice() {
+        ["verify-spec"] => verify::run(&repo).map(|lines| report::show(&lines)),
+        ["verify-spec", "--json"] => verify::run(&repo).map(|lines| report::show_json(&lines)),
+        ["verify-spec", "--bless"] => verify::surface::bless(&repo).map(|said| report::say(&said)),
+        ["tidy"] => tidy::run(&repo).map(|lines| report::show(&lines)),
+        ["tidy", "--json"] => tidy::run(&repo).map(|lines| report::show_json(&lines)),
+        _ => Err(USAGE.to_owned()),
+    }
+}
