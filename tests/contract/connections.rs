@@ -150,7 +150,7 @@ async fn a_broken_body_does_not_hide_the_status_of_an_error() {
 }
 
 #[tokio::test]
-async fn no_proxy_is_used_unless_it_is_set_and_then_for_every_call() {
+async fn a_proxy_that_is_set_gets_every_call() {
     let proxy = mock().await;
     let config = Config::new("http://control-plane.invalid/prefix")
         .unwrap()
@@ -164,6 +164,49 @@ async fn no_proxy_is_used_unless_it_is_set_and_then_for_every_call() {
         assert!(request.path.starts_with("/prefix/v1/"), "{}", request.path);
     }
     assert_eq!(proxy.requests().len(), CALLS.len());
+}
+
+/// Set in the process that has a proxy in its environment; holds the control plane's URL.
+const CHILD: &str = "CONTRACT_TEST_URL";
+
+/// Runs the named test of this binary in a process of its own with a proxy in its environment.
+fn run_behind(proxy: &str, test: &str, url: &str) {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(CHILD, url)
+        .envs(["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"].map(|name| (name, proxy)))
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .env_remove("REQUEST_METHOD")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && text.contains("1 passed"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_proxy_of_the_environment_is_left_alone_by_default() {
+    if let Ok(url) = std::env::var(CHILD) {
+        return ControlPlane::new(Config::new(url).unwrap(), "1").unwrap().ping().await.unwrap();
+    }
+    let (server, proxy) = (mock().await, mock().await);
+    server.script("ping", Answer::status(204));
+    let test = "connections::a_proxy_of_the_environment_is_left_alone_by_default";
+    run_behind(&proxy.url(), test, &server.url());
+    assert_eq!((server.count("ping"), proxy.connections()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_proxy_of_the_environment_is_used_where_it_is_asked_for() {
+    if let Ok(url) = std::env::var(CHILD) {
+        let config = Config::new(url).unwrap().proxy(Proxy::Environment);
+        return ControlPlane::new(config, "1").unwrap().ping().await.unwrap();
+    }
+    let proxy = mock().await;
+    proxy.script("ping", Answer::status(204));
+    let test = "connections::a_proxy_of_the_environment_is_used_where_it_is_asked_for";
+    run_behind(&proxy.url(), test, "http://control-plane.invalid");
+    assert_eq!(proxy.count("ping"), 1);
 }
 
 #[tokio::test]

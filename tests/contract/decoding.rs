@@ -46,7 +46,7 @@ async fn a_body_that_does_not_fit_is_named_by_path_and_type_never_by_value() {
         ("fetch_state", r#"["canary"]"#, "[0]: expected struct BridgeConfig"),
         ("fetch_state", r#""canary""#, "expected struct StateResponse"),
         ("fetch_state", r#"{"peers":[]"#, "the text ends too early"),
-        ("fetch_state", "canary", "this is not JSON"),
+        ("fetch_state", "canary", "not JSON"),
         ("register", r#"{"node_id":"n"}"#, "missing field `mesh_ip`"),
         ("heartbeat", r#"{"reconcile":"canary"}"#, "reconcile: expected a boolean"),
         ("rotate_keys", r#"{"updated_peers":[7]}"#, "updated_peers[0]: expected struct Peer"),
@@ -282,7 +282,7 @@ async fn raw_json_keeps_its_bytes_through_fetch_state() {
         "\"\\ud83e\\udd80 é\"",
         "[ 1,\n2 ]",
     ];
-    let entries = payloads.map(|payload| entry(payload)).join(",");
+    let entries = payloads.map(entry).join(",");
     let state = state_of(&format!(r#"{{"data":[{entries}]}}"#)).await;
     let got: Vec<_> = state.data.iter().map(|entry| entry.payload.get()).collect();
     assert_eq!(got, payloads);

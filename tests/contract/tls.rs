@@ -112,7 +112,8 @@ fn also_found_12_base_urls_that_cannot_work_are_refused_with_the_mend() {
 
 #[test]
 fn also_found_12_durations_that_cannot_work_are_refused_by_the_constructor() {
-    let setters: [(&str, fn(Config, Duration) -> Config); 4] = [
+    type Setter = fn(Config, Duration) -> Config;
+    let setters: [(&str, Setter); 4] = [
         ("connect_timeout", Config::connect_timeout),
         ("request_timeout", Config::request_timeout),
         ("header_timeout", Config::header_timeout),
