@@ -128,9 +128,7 @@ impl Answer {
     /// If `status` is out of that range.
     pub fn status(status: u16) -> Self {
         let parsed = StatusCode::from_u16(status);
-        let Ok(parsed) = parsed else {
-            panic!("{status} is not an HTTP status")
-        };
+        let Ok(parsed) = parsed else { panic!("{status} is not an HTTP status") };
         Self::with(Some(parsed), Payload::Bytes(Bytes::new()))
     }
 
@@ -147,16 +145,12 @@ impl Answer {
         let page = format!(
             "<!DOCTYPE html>\n<html><head><title>{status}</title></head><body><h1>{status}</h1><hr>proxy</body></html>\n"
         );
-        Self::status(status)
-            .body(page)
-            .header("Content-Type", "text/html; charset=utf-8")
+        Self::status(status).body(page).header("Content-Type", "text/html; charset=utf-8")
     }
 
     /// A refusal as `application/problem+json`.
     pub fn problem(status: u16, code: &str, detail: &str) -> Self {
-        let title = StatusCode::from_u16(status)
-            .ok()
-            .and_then(|status| status.canonical_reason());
+        let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
         let problem = serde_json::json!({
             "type": format!("urn:plexsphere:problem:{code}"),
             "title": title.unwrap_or("Error"),
@@ -165,9 +159,7 @@ impl Answer {
             "instance": "/mock/scripted",
             "code": code,
         });
-        Self::status(status)
-            .json(&problem)
-            .header("Content-Type", "application/problem+json")
+        Self::status(status).json(&problem).header("Content-Type", "application/problem+json")
     }
 
     /// 200 and an event stream of exactly these bytes, one write a chunk, then `then`.
@@ -184,13 +176,7 @@ impl Answer {
     /// lengths. Over HTTP/1.1 only; over HTTP/2 the connection is reset instead.
     pub fn wire(chunks: impl IntoIterator<Item = impl Into<Bytes>>, then: Then) -> Self {
         let chunks = chunks.into_iter().map(Into::into).collect();
-        let mut answer = Self::with(
-            None,
-            Payload::Wire {
-                chunks,
-                repeat: None,
-            },
-        );
+        let mut answer = Self::with(None, Payload::Wire { chunks, repeat: None });
         answer.then = then;
         answer
     }
@@ -198,13 +184,7 @@ impl Answer {
     /// Like [`wire`](Self::wire), with `unit` repeated for ever after `head`.
     pub fn endless_wire(head: impl Into<Bytes>, unit: impl Into<Bytes>) -> Self {
         let repeat = Some(unit.into());
-        Self::with(
-            None,
-            Payload::Wire {
-                chunks: vec![head.into()],
-                repeat,
-            },
-        )
+        Self::with(None, Payload::Wire { chunks: vec![head.into()], repeat })
     }
 
     /// Replaces the body.
@@ -215,8 +195,7 @@ impl Answer {
 
     /// Replaces the body with plain text.
     pub fn text(self, text: impl Into<String>) -> Self {
-        self.body(text.into())
-            .header("Content-Type", "text/plain; charset=utf-8")
+        self.body(text.into()).header("Content-Type", "text/plain; charset=utf-8")
     }
 
     /// Replaces the body with JSON.
@@ -232,21 +211,14 @@ impl Answer {
 
     /// Replaces the body with `total` bytes of `unit` over and over; made while it is sent, never held.
     pub fn repeat(mut self, unit: impl Into<Bytes>, total: u64) -> Self {
-        self.payload = Payload::Repeat {
-            head: Bytes::new(),
-            unit: unit.into(),
-            total: Some(total),
-        };
+        self.payload =
+            Payload::Repeat { head: Bytes::new(), unit: unit.into(), total: Some(total) };
         self
     }
 
     /// Replaces the body with `unit` over and over, for ever.
     pub fn endless(mut self, unit: impl Into<Bytes>) -> Self {
-        self.payload = Payload::Repeat {
-            head: Bytes::new(),
-            unit: unit.into(),
-            total: None,
-        };
+        self.payload = Payload::Repeat { head: Bytes::new(), unit: unit.into(), total: None };
         self
     }
 
@@ -332,10 +304,7 @@ impl Answer {
 
     /// Sends the body in pieces of `bytes`, with a pause after each.
     pub fn pace(mut self, bytes: usize, interval: Duration) -> Self {
-        self.pace = Some(Pace {
-            bytes: bytes.max(1),
-            interval,
-        });
+        self.pace = Some(Pace { bytes: bytes.max(1), interval });
         self
     }
 
@@ -408,10 +377,7 @@ impl Answer {
         let mut answer = Self::status(200)
             .header("Content-Type", "text/event-stream")
             .header("Cache-Control", "no-cache");
-        answer.payload = Payload::Events {
-            node_id: node_id.to_owned(),
-            after,
-        };
+        answer.payload = Payload::Events { node_id: node_id.to_owned(), after };
         answer
     }
 
@@ -437,19 +403,16 @@ impl Answer {
         if self.coding == Coding::Plain {
             return;
         }
-        self.headers
-            .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         if self.coding == Coding::NotGzip {
             return;
         }
         let mut packed = match &self.payload {
             Payload::Bytes(body) => gzip([body.clone()]),
             Payload::Chunks(chunks) => gzip(chunks.iter().cloned()),
-            Payload::Repeat {
-                head,
-                unit,
-                total: Some(total),
-            } => gzip(std::iter::once(head.clone()).chain(repeated(unit, Some(*total)))),
+            Payload::Repeat { head, unit, total: Some(total) } => {
+                gzip(std::iter::once(head.clone()).chain(repeated(unit, Some(*total))))
+            }
             _ => return,
         };
         if self.coding == Coding::TruncatedGzip {
@@ -460,10 +423,7 @@ impl Answer {
 }
 
 fn header_pair(name: &str, value: &[u8]) -> (HeaderName, HeaderValue) {
-    match (
-        HeaderName::from_bytes(name.as_bytes()),
-        HeaderValue::from_bytes(value),
-    ) {
+    match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
         (Ok(name), Ok(value)) => (name, value),
         _ => panic!("not a header: {name}: {}", String::from_utf8_lossy(value)),
     }

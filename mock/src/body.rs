@@ -30,9 +30,9 @@ impl Body for MockBody {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut *self {
             MockBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            MockBody::Fed(receiver) => receiver
-                .poll_recv(cx)
-                .map(|part| part.map(|part| part.map(Frame::data))),
+            MockBody::Fed(receiver) => {
+                receiver.poll_recv(cx).map(|part| part.map(|part| part.map(Frame::data)))
+            }
         }
     }
 
@@ -71,16 +71,7 @@ impl Sink {
         then: Then,
     ) -> (Self, MockBody) {
         let (sender, receiver) = mpsc::channel(1);
-        (
-            Self {
-                sender,
-                link,
-                pace,
-                left: limit,
-                then,
-            },
-            MockBody::Fed(receiver),
-        )
+        (Self { sender, link, pace, left: limit, then }, MockBody::Fed(receiver))
     }
 
     /// Breaks when the reader is gone or the limit is reached.
@@ -88,9 +79,7 @@ impl Sink {
         let over = match &mut self.left {
             None => false,
             Some(left) => {
-                let fits = bytes
-                    .len()
-                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                let fits = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 bytes.truncate(fits);
                 *left -= fits as u64;
                 *left == 0

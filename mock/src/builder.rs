@@ -67,9 +67,7 @@ enum TlsMode {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("Builder").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -194,10 +192,8 @@ impl Builder {
         };
         let listener = TcpListener::bind(self.address)?;
         let address = listener.local_addr()?;
-        let mut state = State::new(
-            self.signing_key.unwrap_or_else(SigningKey::generate),
-            self.backlog,
-        );
+        let mut state =
+            State::new(self.signing_key.unwrap_or_else(SigningKey::generate), self.backlog);
         state.keep_published = self.keep_published;
         let inner = Arc::new(Inner::new(self.settings, state));
         let server = Server::start(inner.clone(), listener, tls.clone())?;

@@ -18,25 +18,19 @@ pub(crate) fn decode(headers: &HeaderMap, body: &Bytes, limit: usize) -> Result<
         None | Some("identity") => Ok(body.clone()),
         Some("gzip") => {
             let mut decoded = Vec::new();
-            let read = MultiGzDecoder::new(&body[..])
-                .take(limit as u64 + 1)
-                .read_to_end(&mut decoded);
+            let read =
+                MultiGzDecoder::new(&body[..]).take(limit as u64 + 1).read_to_end(&mut decoded);
             match read {
-                Err(error) => Err(Problem::bad_request(
-                    "bad_gzip",
-                    format!("the body is not gzip: {error}"),
-                )),
+                Err(error) => {
+                    Err(Problem::bad_request("bad_gzip", format!("the body is not gzip: {error}")))
+                }
                 Ok(_) if decoded.len() > limit => Err(too_large(limit)),
                 Ok(_) => Ok(decoded.into()),
             }
         }
         Some(other) => {
             let detail = format!("content coding {other:?} is not supported; send gzip or none");
-            Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_encoding",
-                detail,
-            ))
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail))
         }
     }
 }
@@ -51,10 +45,7 @@ pub(crate) fn body(kind: Option<Kind>, headers: &HeaderMap, body: &[u8]) -> Resu
     let Some(kind) = kind else {
         return match body.is_empty() {
             true => Ok(Value::Null),
-            false => Err(Problem::bad_request(
-                "unexpected_body",
-                "this operation takes no body",
-            )),
+            false => Err(Problem::bad_request("unexpected_body", "this operation takes no body")),
         };
     };
     let content_type = header(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
@@ -75,29 +66,20 @@ pub(crate) fn body(kind: Option<Kind>, headers: &HeaderMap, body: &[u8]) -> Resu
 
 /// 406 if the client takes nothing of what the operation answers.
 pub(crate) fn accept(headers: &HeaderMap, offered: &str) -> Result<(), Problem> {
-    let mut accepted = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .peekable();
+    let mut accepted =
+        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
     if accepted.peek().is_none() {
         return Ok(());
     }
     let family = format!("{}/*", offered.split('/').next().unwrap_or_default());
     let fits = accepted.flat_map(|value| value.split(',')).any(|range| {
-        ["*/*", &family, offered]
-            .iter()
-            .any(|wanted| is_media_type(range.trim(), wanted))
+        ["*/*", &family, offered].iter().any(|wanted| is_media_type(range.trim(), wanted))
     });
     match fits {
         true => Ok(()),
         false => {
             let detail = format!("this operation answers {offered}, which Accept leaves out");
-            Err(Problem::new(
-                StatusCode::NOT_ACCEPTABLE,
-                "not_acceptable",
-                detail,
-            ))
+            Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail))
         }
     }
 }
@@ -183,11 +165,7 @@ fn wrong(kind: &Kind, path: &str) -> String {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// A date, a `T`, a time and an offset, all upper case; at most nanoseconds.

@@ -29,9 +29,8 @@ impl Clock {
     /// For `Date` and `Retry-After`.
     pub(crate) fn http_date(&self, ahead: Duration) -> String {
         let now = self.now();
-        let then = SignedDuration::try_from(ahead)
-            .ok()
-            .and_then(|ahead| now.checked_add(ahead).ok());
+        let then =
+            SignedDuration::try_from(ahead).ok().and_then(|ahead| now.checked_add(ahead).ok());
         // HTTP dates end with the year 9999 and begin with 1970.
         let latest = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
         let time = SystemTime::try_from(then.unwrap_or(now)).unwrap_or(latest);

@@ -127,20 +127,12 @@ impl Event {
         key: &SigningKey,
     ) -> PublishedEvent {
         let event_id = self.event_id.unwrap_or_else(|| format!("evt-{number}"));
-        let nonce = self
-            .nonce
-            .unwrap_or_else(|| hex(&crate::random_bytes::<16>()));
+        let nonce = self.nonce.unwrap_or_else(|| hex(&crate::random_bytes::<16>()));
         let issued_at = self.issued_at.unwrap_or_else(|| {
             let age = SignedDuration::try_from(self.age).unwrap_or(SignedDuration::MAX);
             rfc3339(now.checked_sub(age).unwrap_or(Timestamp::MIN))
         });
-        let signed = canonical(
-            &self.event_type,
-            &event_id,
-            &issued_at,
-            &nonce,
-            &self.payload,
-        );
+        let signed = canonical(&self.event_type, &event_id, &issued_at, &nonce, &self.payload);
         let genuine = matches!(self.signature, Signature::Honest);
         let signature = match self.signature {
             Signature::Honest => key.sign(signed.as_bytes()),
@@ -150,9 +142,7 @@ impl Event {
         let envelope_json = with_signature(&signed, &signature);
         let id = self.frame_id.unwrap_or_else(|| seq.to_string());
         let name = self.frame_name.as_deref().unwrap_or(&self.event_type);
-        let frame = Bytes::from(format!(
-            "id: {id}\nevent: {name}\ndata: {envelope_json}\n\n"
-        ));
+        let frame = Bytes::from(format!("id: {id}\nevent: {name}\ndata: {envelope_json}\n\n"));
         PublishedEvent {
             node_id: node_id.to_owned(),
             seq,
@@ -198,11 +188,7 @@ pub(crate) struct EventLog {
 
 impl EventLog {
     pub(crate) fn new(backlog: usize) -> Self {
-        Self {
-            frames: VecDeque::new(),
-            last: watch::Sender::new(0),
-            backlog,
-        }
+        Self { frames: VecDeque::new(), last: watch::Sender::new(0), backlog }
     }
 
     pub(crate) fn last(&self) -> u64 {
@@ -228,11 +214,7 @@ impl EventLog {
         let first = oldest.max(seq.saturating_add(1));
         let skip = usize::try_from(first - oldest).unwrap_or(usize::MAX);
         let frames: Vec<Bytes> = self.frames.iter().skip(skip).take(most).cloned().collect();
-        let upto = if frames.is_empty() {
-            seq
-        } else {
-            first + frames.len() as u64 - 1
-        };
+        let upto = if frames.is_empty() { seq } else { first + frames.len() as u64 - 1 };
         Replay { frames, upto }
     }
 }

@@ -92,10 +92,8 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn serve(options: Options) -> std::io::Result<()> {
-    let mut builder = MockControlPlane::builder()
-        .listen(options.listen)
-        .keep_published(false)
-        .record_limit(100);
+    let mut builder =
+        MockControlPlane::builder().listen(options.listen).keep_published(false).record_limit(100);
     if let Some(token) = options.bootstrap_token {
         builder = builder.bootstrap_token(token);
     }
@@ -164,14 +162,10 @@ fn demo_policies(round: u64) -> serde_json::Value {
 }
 
 fn print_request(served: &Served) {
-    let seconds = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let seconds =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let (hours, minutes, seconds) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let status = served
-        .status
-        .map_or_else(|| "---".to_owned(), |status| status.to_string());
+    let status = served.status.map_or_else(|| "---".to_owned(), |status| status.to_string());
     say(&format!(
         "{hours:02}:{minutes:02}:{seconds:02} {status} {:<4} {} ({}, {} bytes, connection {}, {:.1?})\n",
         served.method,

@@ -26,12 +26,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            detail: detail.into(),
-            headers: Vec::new(),
-        }
+        Self { status, code, detail: detail.into(), headers: Vec::new() }
     }
 
     pub(crate) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
@@ -73,8 +68,6 @@ impl Problem {
             ErrorFormat::PlainText => answer,
             ErrorFormat::Problem => answer.header("Content-Type", "application/problem+json"),
         };
-        self.headers
-            .into_iter()
-            .fold(answer, |answer, (name, value)| answer.header(name, value))
+        self.headers.into_iter().fold(answer, |answer, (name, value)| answer.header(name, value))
     }
 }

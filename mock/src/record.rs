@@ -57,10 +57,7 @@ impl RecordedRequest {
 
     /// A decoded path parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| value.as_str())
+        self.parameters.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
     /// The decoded body as JSON.
@@ -117,11 +114,7 @@ impl Record {
     }
 
     pub(crate) fn of(&self, name: &str) -> Vec<RecordedRequest> {
-        self.requests
-            .iter()
-            .filter(|request| matches_name(request, name))
-            .cloned()
-            .collect()
+        self.requests.iter().filter(|request| matches_name(request, name)).cloned().collect()
     }
 
     /// How many there were in all, even those no longer kept.

@@ -51,14 +51,7 @@ pub struct EventType {
 }
 
 const fn get(operation: &'static str, path: &'static str, answer: Answers) -> Route {
-    Route {
-        operation,
-        method: "GET",
-        path,
-        request: None,
-        answer,
-        success: 200,
-    }
+    Route { operation, method: "GET", path, request: None, answer, success: 200 }
 }
 
 const fn send(
@@ -69,14 +62,7 @@ const fn send(
     answer: Answers,
     success: u16,
 ) -> Route {
-    Route {
-        operation,
-        method,
-        path,
-        request: Some(request),
-        answer,
-        success,
-    }
+    Route { operation, method, path, request: Some(request), answer, success }
 }
 
 const fn object(schema: &'static Schema) -> Kind {
@@ -116,17 +102,11 @@ pub static ROUTES: &[Route] = &[
 ];
 
 const fn trigger(name: &'static str) -> EventType {
-    EventType {
-        name,
-        payload: None,
-    }
+    EventType { name, payload: None }
 }
 
 const fn event(name: &'static str, schema: &'static Schema) -> EventType {
-    EventType {
-        name,
-        payload: Some(Kind::Object(schema)),
-    }
+    EventType { name, payload: Some(Kind::Object(schema)) }
 }
 
 /// The 24 types of event.
@@ -182,10 +162,7 @@ impl Parameters {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn into_vec(self) -> Vec<(&'static str, String)> {
@@ -216,10 +193,7 @@ fn match_path(pattern: &'static str, path: &str) -> Option<Parameters> {
     let mut segments = path.split('/');
     for wanted in pattern.split('/') {
         let found = segments.next()?;
-        match wanted
-            .strip_prefix('{')
-            .and_then(|rest| rest.strip_suffix('}'))
-        {
+        match wanted.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
             Some(_) if found.is_empty() => return None,
             Some(name) => {
                 let decoded = percent_decode_str(found).decode_utf8().ok()?;

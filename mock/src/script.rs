@@ -29,11 +29,7 @@ impl Rule {
     /// If `name` is neither an operation nor a path nor `*`.
     pub(crate) fn new(name: &str, node_id: Option<&str>, make: Arc<Make>) -> Self {
         assert_known(name);
-        Self {
-            name: name.to_owned(),
-            node_id: node_id.map(str::to_owned),
-            make,
-        }
+        Self { name: name.to_owned(), node_id: node_id.map(str::to_owned), make }
     }
 
     fn fits(&self, request: &RecordedRequest) -> bool {
@@ -78,12 +74,7 @@ impl Script {
     pub(crate) fn pick(&mut self, request: &RecordedRequest) -> Option<Rule> {
         match self.once.iter().position(|rule| rule.fits(request)) {
             Some(at) => self.once.remove(at),
-            None => self
-                .always
-                .iter()
-                .rev()
-                .find(|rule| rule.fits(request))
-                .cloned(),
+            None => self.always.iter().rev().find(|rule| rule.fits(request)).cloned(),
         }
     }
 }
@@ -94,8 +85,5 @@ impl Script {
 pub(crate) fn assert_known(name: &str) {
     let known =
         name == "*" || name.starts_with('/') || ROUTES.iter().any(|route| route.operation == name);
-    assert!(
-        known,
-        "no operation is named {name:?}; a path begins with '/', \"*\" means all"
-    );
+    assert!(known, "no operation is named {name:?}; a path begins with '/', \"*\" means all");
 }

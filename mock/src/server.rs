@@ -100,8 +100,7 @@ impl Inner {
 
     /// Wakes whoever waits for something to happen.
     pub(crate) fn changed(&self) {
-        self.changes
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
@@ -118,8 +117,7 @@ impl Inner {
 
     /// Opens or closes the port; true if that changes anything.
     pub(crate) fn listen(&self, open: bool) -> bool {
-        self.listening
-            .send_if_modified(|now| std::mem::replace(now, open) != open)
+        self.listening.send_if_modified(|now| std::mem::replace(now, open) != open)
     }
 
     /// Resolves once the port is closed after [`Inner::listen`].
@@ -179,19 +177,13 @@ impl Server {
         tls: Option<Arc<Tls>>,
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("plexsphere-mock".to_owned())
             .spawn(move || run(&runtime, inner, listener, tls, stopped))?;
-        Ok(Self {
-            handle,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -272,9 +264,8 @@ async fn reopen(address: SocketAddr) -> io::Result<TcpListener> {
 fn connect(inner: &Arc<Inner>, tcp: tokio::net::TcpStream, tls: Option<Arc<Tls>>) {
     let id = inner.accepted.fetch_add(1, Ordering::Relaxed) + 1;
     inner.changed();
-    let refused = inner
-        .refusals
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| match left {
+    let refused =
+        inner.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| match left {
             0 => None,
             usize::MAX => Some(usize::MAX),
             left => Some(left - 1),

@@ -32,15 +32,12 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<MockBody>, Infallible> {
     let what = format!("{} {}", request.method(), request.uri().path());
-    let served = AssertUnwindSafe(answer(&inner, &link, request))
-        .catch_unwind()
-        .await;
+    let served = AssertUnwindSafe(answer(&inner, &link, request)).catch_unwind().await;
     Ok(served.unwrap_or_else(|panic| {
         let text = panic_text(&*panic);
         inner.fail(format!("{what}: {text}"));
-        let mut response = Response::new(MockBody::Whole(Some(
-            format!("the mock panicked: {text}\n").into(),
-        )));
+        let mut response =
+            Response::new(MockBody::Whole(Some(format!("the mock panicked: {text}\n").into())));
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
     }))
@@ -57,11 +54,8 @@ async fn answer(
     let target = routes::find(head.method.as_str(), head.uri.path());
     let decoded = check::decode(&head.headers, &body.bytes, inner.settings.body_limit);
     let recorded = record(inner, link.id, &head, &target, &body, decoded.as_ref().ok());
-    let decoded = if body.too_large {
-        Err(check::too_large(inner.settings.body_limit))
-    } else {
-        decoded
-    };
+    let decoded =
+        if body.too_large { Err(check::too_large(inner.settings.body_limit)) } else { decoded };
 
     let rule = inner.script().pick(&recorded);
     let scripted = rule.map(|rule| rule.answer(&recorded));
@@ -97,11 +91,7 @@ async fn read_body(mut body: Incoming, limit: usize) -> ReadBody {
     let mut dropped = 0_usize;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
-            return ReadBody {
-                bytes: bytes.freeze(),
-                complete: false,
-                too_large: dropped > 0,
-            };
+            return ReadBody { bytes: bytes.freeze(), complete: false, too_large: dropped > 0 };
         };
         let Some(data) = frame.data_ref() else {
             continue;
@@ -112,18 +102,10 @@ async fn read_body(mut body: Incoming, limit: usize) -> ReadBody {
             bytes.extend_from_slice(data);
         }
         if dropped > limit.saturating_mul(16) {
-            return ReadBody {
-                bytes: bytes.freeze(),
-                complete: false,
-                too_large: true,
-            };
+            return ReadBody { bytes: bytes.freeze(), complete: false, too_large: true };
         }
     }
-    ReadBody {
-        bytes: bytes.freeze(),
-        complete: dropped == 0,
-        too_large: dropped > 0,
-    }
+    ReadBody { bytes: bytes.freeze(), complete: dropped == 0, too_large: dropped > 0 }
 }
 
 fn record(
@@ -170,16 +152,13 @@ fn real_answer(
 ) -> Answer {
     let path = head.uri.path();
     let answer = match target {
-        Target::Unknown => Err(Problem::not_found(
-            "unknown_path",
-            format!("there is nothing at {path}"),
-        )),
+        Target::Unknown => {
+            Err(Problem::not_found("unknown_path", format!("there is nothing at {path}")))
+        }
         Target::WrongMethod(allowed) => {
             let detail = format!("{} is not allowed here; {allowed} is", head.method);
-            Err(
-                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
-                    .header("Allow", allowed),
-            )
+            Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+                .header("Allow", allowed))
         }
         Target::Route(route, parameters) => handle(inner, head, route, &parameters, body),
     };
@@ -207,14 +186,7 @@ fn handle(
         check::accept(&head.headers, offered)?;
     }
     let body = check::body(route.request, &head.headers, &body?)?;
-    handlers::handle(&Call {
-        inner,
-        route,
-        parameters,
-        headers: &head.headers,
-        body,
-        caller,
-    })
+    handlers::handle(&Call { inner, route, parameters, headers: &head.headers, body, caller })
 }
 
 /// Turns an answer into what the HTTP library sends, or into a fault.
@@ -230,12 +202,7 @@ async fn render(inner: &Arc<Inner>, link: &Arc<Link>, mut answer: Answer) -> Res
     }
     answer.encode();
     if let Payload::Wire { chunks, repeat } = answer.payload {
-        link.take_over(Takeover {
-            chunks,
-            repeat,
-            pace: answer.pace,
-            then: answer.then,
-        });
+        link.take_over(Takeover { chunks, repeat, pace: answer.pace, then: answer.then });
         return std::future::pending().await;
     }
     let mut headers = std::mem::take(&mut answer.headers);
@@ -243,11 +210,7 @@ async fn render(inner: &Arc<Inner>, link: &Arc<Link>, mut answer: Answer) -> Res
         set(&mut headers, RETRY_AFTER, &inner.clock.http_date(ahead));
     }
     if !headers.contains_key(DATE) {
-        set(
-            &mut headers,
-            DATE,
-            &inner.clock.http_date(std::time::Duration::ZERO),
-        );
+        set(&mut headers, DATE, &inner.clock.http_date(std::time::Duration::ZERO));
     }
     if let Some(length) = answer.declared_length.or_else(|| known_length(&answer)) {
         set(&mut headers, CONTENT_LENGTH, &length.to_string());

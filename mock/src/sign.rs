@@ -33,9 +33,7 @@ impl SigningKey {
 
 impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("SigningKey")
-            .field(&self.public_key())
-            .finish()
+        f.debug_tuple("SigningKey").field(&self.public_key()).finish()
     }
 }
 

@@ -114,10 +114,7 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn new(current: SigningKey) -> Self {
-        Self {
-            current,
-            previous: None,
-        }
+        Self { current, previous: None }
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -183,10 +180,7 @@ impl State {
         metadata: Map<String, Value>,
         now: Timestamp,
     ) -> String {
-        let known = self
-            .nodes
-            .iter()
-            .find(|(_, node)| node.public_key == public_key);
+        let known = self.nodes.iter().find(|(_, node)| node.public_key == public_key);
         if let Some(node_id) = known.map(|(id, _)| id.clone()) {
             self.replace_secret_key(&node_id);
             if let Some(node) = self.nodes.get_mut(&node_id) {
@@ -214,12 +208,8 @@ impl State {
     ) -> Node {
         // 100.64.0.0/10, the range for carrier NAT: 22 bits of host.
         let host = self.registered;
-        let mesh_ip = format!(
-            "100.{}.{}.{}",
-            64 + (host >> 16 & 0x3f),
-            host >> 8 & 0xff,
-            host & 0xff
-        );
+        let mesh_ip =
+            format!("100.{}.{}.{}", 64 + (host >> 16 & 0x3f), host >> 8 & 0xff, host & 0xff);
         Node {
             hostname: hostname.to_owned(),
             public_key: public_key.to_owned(),
@@ -257,11 +247,7 @@ impl State {
         }
         self.psks.retain(|(a, b), _| a != node_id && b != node_id);
         for other in self.others(node_id) {
-            self.publish(
-                &other,
-                Event::new("peer_removed", &json!({ "peer_id": node_id })),
-                now,
-            );
+            self.publish(&other, Event::new("peer_removed", &json!({ "peer_id": node_id })), now);
         }
     }
 
@@ -288,32 +274,19 @@ impl State {
 
     /// The other nodes as `node_id` sees them.
     pub(crate) fn peers_of(&mut self, node_id: &str) -> Vec<Peer> {
-        self.others(node_id)
-            .iter()
-            .filter_map(|other| self.peer(other, node_id))
-            .collect()
+        self.others(node_id).iter().filter_map(|other| self.peer(other, node_id)).collect()
     }
 
     fn others(&self, node_id: &str) -> Vec<String> {
-        self.nodes
-            .keys()
-            .filter(|other| *other != node_id)
-            .cloned()
-            .collect()
+        self.nodes.keys().filter(|other| *other != node_id).cloned().collect()
     }
 
     /// `subject` as `viewer` sees it, with the psk of the pair.
     fn peer(&mut self, subject: &str, viewer: &str) -> Option<Peer> {
         let node = self.nodes.get(subject)?;
-        let (first, second) = if subject < viewer {
-            (subject, viewer)
-        } else {
-            (viewer, subject)
-        };
-        let psk = self
-            .psks
-            .entry((first.to_owned(), second.to_owned()))
-            .or_insert_with(random_base64);
+        let (first, second) = if subject < viewer { (subject, viewer) } else { (viewer, subject) };
+        let psk =
+            self.psks.entry((first.to_owned(), second.to_owned())).or_insert_with(random_base64);
         Some(Peer {
             id: subject.to_owned(),
             public_key: node.public_key.clone(),
@@ -341,13 +314,8 @@ impl State {
     ) -> Option<PublishedEvent> {
         let node = self.nodes.get_mut(node_id)?;
         self.event_number += 1;
-        let published = event.seal(
-            node_id,
-            node.log.last() + 1,
-            self.event_number,
-            now,
-            &self.keys.current,
-        );
+        let published =
+            event.seal(node_id, node.log.last() + 1, self.event_number, now, &self.keys.current);
         node.log.push(published.frame.clone());
         if self.keep_published {
             self.published.push(published.clone());
@@ -370,10 +338,7 @@ impl State {
         for node_id in self.nodes.keys().cloned().collect::<Vec<_>>() {
             self.publish(&node_id, Event::new("signing_key_rotated", &payload), now);
         }
-        self.keys = Keys {
-            current: next,
-            previous,
-        };
+        self.keys = Keys { current: next, previous };
     }
 
     /// Asks a node to act; fills in `execution_id` and `timeout` where they are missing.
@@ -386,19 +351,11 @@ impl State {
         self.execution_number += 1;
         let fields = request.as_object_mut()?;
         let generated = format!("exec-{}", self.execution_number);
-        let execution_id = fields
-            .entry("execution_id")
-            .or_insert(json!(generated))
-            .as_str()?
-            .to_owned();
+        let execution_id =
+            fields.entry("execution_id").or_insert(json!(generated)).as_str()?.to_owned();
         fields.entry("timeout").or_insert(json!("30s"));
         self.publish(node_id, Event::new("action_request", &request), now)?;
-        let execution = Execution {
-            node_id: node_id.to_owned(),
-            request,
-            ack: None,
-            result: None,
-        };
+        let execution = Execution { node_id: node_id.to_owned(), request, ack: None, result: None };
         self.executions.insert(execution_id.clone(), execution);
         Some(execution_id)
     }

@@ -55,21 +55,14 @@ pub(crate) struct Streams {
 
 impl Streams {
     pub(crate) fn open(&self, node_id: Option<&str>) -> usize {
-        self.live
-            .values()
-            .filter(|(owner, _)| node_id.is_none_or(|wanted| wanted == owner))
-            .count()
+        self.live.values().filter(|(owner, _)| node_id.is_none_or(|wanted| wanted == owner)).count()
     }
 
     /// Tells the streams of one node, or all; returns how many.
     pub(crate) fn tell(&self, node_id: Option<&str>, command: &Command) -> usize {
-        let wanted = self
-            .live
-            .values()
-            .filter(|(owner, _)| node_id.is_none_or(|wanted| wanted == owner));
-        wanted
-            .filter(|(_, stream)| stream.send(command.clone()).is_ok())
-            .count()
+        let wanted =
+            self.live.values().filter(|(owner, _)| node_id.is_none_or(|wanted| wanted == owner));
+        wanted.filter(|(_, stream)| stream.send(command.clone()).is_ok()).count()
     }
 
     fn add(&mut self, node_id: &str) -> (u64, mpsc::UnboundedReceiver<Command>) {
@@ -110,10 +103,7 @@ impl Feed {
         let last = inner.state().nodes.get(node_id)?.log.watch();
         let (id, commands) = inner.streams().add(node_id);
         inner.changed();
-        let place = Place {
-            inner: inner.clone(),
-            id,
-        };
+        let place = Place { inner: inner.clone(), id };
         Some(Self {
             place,
             node_id: node_id.to_owned(),
@@ -174,9 +164,9 @@ impl Feed {
             return Bytes::new();
         };
         let room = match node.cut_rule {
-            Some(rule) => usize::try_from(rule.events.saturating_sub(self.sent))
-                .unwrap_or(BATCH)
-                .min(BATCH),
+            Some(rule) => {
+                usize::try_from(rule.events.saturating_sub(self.sent)).unwrap_or(BATCH).min(BATCH)
+            }
             None => BATCH,
         };
         self.last.mark_unchanged();

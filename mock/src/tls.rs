@@ -30,24 +30,16 @@ impl Tls {
             true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             false => vec![b"http/1.1".to_vec()],
         };
-        Ok(Self {
-            acceptor: TlsAcceptor::from(Arc::new(config)),
-            ca_pem,
-        })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), ca_pem })
     }
 }
 
-type Certificates = (
-    String,
-    tokio_rustls::rustls::pki_types::CertificateDer<'static>,
-    PrivateKeyDer<'static>,
-);
+type Certificates =
+    (String, tokio_rustls::rustls::pki_types::CertificateDer<'static>, PrivateKeyDer<'static>);
 
 fn certificates() -> Result<Certificates, rcgen::Error> {
     let mut authority = CertificateParams::new(Vec::new())?;
-    authority
-        .distinguished_name
-        .push(DnType::CommonName, "plexsphere-mock test CA");
+    authority.distinguished_name.push(DnType::CommonName, "plexsphere-mock test CA");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let authority_key = KeyPair::generate()?;
@@ -56,9 +48,7 @@ fn certificates() -> Result<Certificates, rcgen::Error> {
 
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let mut server = CertificateParams::new(names)?;
-    server
-        .distinguished_name
-        .push(DnType::CommonName, "localhost");
+    server.distinguished_name.push(DnType::CommonName, "localhost");
     let server_key = KeyPair::generate()?;
     let server_cert = server.signed_by(&server_key, &issuer)?;
     let key = PrivateKeyDer::Pkcs8(server_key.serialize_der().into());

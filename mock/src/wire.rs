@@ -83,10 +83,7 @@ impl Link {
     /// Waits for the order to close.
     pub(crate) async fn closed(&self) {
         let mut orders = self.order.subscribe();
-        let lost = orders
-            .wait_for(|order| matches!(order, Order::Close))
-            .await
-            .is_err();
+        let lost = orders.wait_for(|order| matches!(order, Order::Close)).await.is_err();
         if lost {
             std::future::pending().await
         }
@@ -144,9 +141,7 @@ impl AsyncWrite for Wire {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        self.link
-            .blocked
-            .store(written.is_pending(), Ordering::Relaxed);
+        self.link.blocked.store(written.is_pending(), Ordering::Relaxed);
         written
     }
 
@@ -156,9 +151,7 @@ impl AsyncWrite for Wire {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
-        self.link
-            .blocked
-            .store(written.is_pending(), Ordering::Relaxed);
+        self.link.blocked.store(written.is_pending(), Ordering::Relaxed);
         written
     }
 

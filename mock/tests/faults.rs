@@ -29,10 +29,7 @@ async fn read(tcp: &mut TcpStream) -> (String, Result<(), std::io::ErrorKind>) {
     let ended = tokio::time::timeout(LIMIT, tcp.read_to_end(&mut bytes))
         .await
         .expect("the connection stayed open");
-    (
-        String::from_utf8_lossy(&bytes).into_owned(),
-        ended.map(|_| ()).map_err(|error| error.kind()),
-    )
+    (String::from_utf8_lossy(&bytes).into_owned(), ended.map(|_| ()).map_err(|error| error.kind()))
 }
 
 /// What comes within a short while from a connection that stays open.
@@ -47,10 +44,7 @@ async fn read_open(tcp: &mut TcpStream) -> String {
 async fn scripted_answers_come_in_order_then_the_real_one() {
     let mock = MockControlPlane::start().await.unwrap();
     let (api, _) = Api::register(&mock, "web-1").await;
-    mock.script(
-        "fetch_state",
-        Answer::status(503).retry_after_secs(7).text("busy"),
-    );
+    mock.script("fetch_state", Answer::status(503).retry_after_secs(7).text("busy"));
     mock.script("fetch_state", Answer::html(502));
     mock.script("fetch_state", Answer::problem(409, "conflict", "no"));
     mock.script_always("/v1/other", Answer::ok_json(&json!({ "other": true })));
@@ -71,46 +65,25 @@ async fn scripted_answers_come_in_order_then_the_real_one() {
     );
     assert_eq!(mock.unused_answers(), 1);
     for _ in 0..2 {
-        let other = api
-            .client
-            .get(format!("{}/v1/other?a=%20b", mock.url()))
-            .send()
-            .await
-            .unwrap();
+        let other = api.client.get(format!("{}/v1/other?a=%20b", mock.url())).send().await.unwrap();
         assert_eq!(other.text().await.unwrap(), "{\"other\":true}");
     }
-    assert_eq!(
-        mock.requests().last().unwrap().query.as_deref(),
-        Some("a=%20b")
-    );
+    assert_eq!(mock.requests().last().unwrap().query.as_deref(), Some("a=%20b"));
     mock.clear_script("/v1/other");
-    assert_eq!(
-        reqwest::get(format!("{}/v1/other", mock.url()))
-            .await
-            .unwrap()
-            .status(),
-        404
-    );
+    assert_eq!(reqwest::get(format!("{}/v1/other", mock.url())).await.unwrap().status(), 404);
 }
 
 #[tokio::test]
 async fn a_date_in_retry_after_follows_the_servers_clock() {
     let mock = MockControlPlane::start().await.unwrap();
     mock.set_clock_ahead(Duration::from_secs(7200));
-    mock.script(
-        "ping",
-        Answer::status(429).retry_after_date(Duration::from_secs(60)),
-    );
-    let busy = reqwest::get(format!("{}/v1/ping", mock.url()))
-        .await
-        .unwrap();
+    mock.script("ping", Answer::status(429).retry_after_date(Duration::from_secs(60)));
+    let busy = reqwest::get(format!("{}/v1/ping", mock.url())).await.unwrap();
     let date =
         |name: &str| httpdate::parse_http_date(busy.headers()[name].to_str().unwrap()).unwrap();
     let ahead = date("retry-after").duration_since(date("date")).unwrap();
     assert!((59..=61).contains(&ahead.as_secs()), "{ahead:?}");
-    let skew = date("date")
-        .duration_since(std::time::SystemTime::now())
-        .unwrap();
+    let skew = date("date").duration_since(std::time::SystemTime::now()).unwrap();
     assert!((7190..=7200).contains(&skew.as_secs()), "{skew:?}");
 }
 
@@ -120,9 +93,7 @@ async fn gzip_is_good_bad_or_torn() {
     let body = "plain text, and again plain text";
     let get = async |answer: Answer| {
         mock.script("ping", answer);
-        let response = reqwest::get(format!("{}/v1/ping", mock.url()))
-            .await
-            .unwrap();
+        let response = reqwest::get(format!("{}/v1/ping", mock.url())).await.unwrap();
         assert_eq!(response.headers()["content-encoding"], "gzip");
         let bytes = response.bytes().await.unwrap();
         let mut text = String::new();
@@ -131,22 +102,13 @@ async fn gzip_is_good_bad_or_torn() {
             .map(|_| text)
             .map_err(|error| error.kind())
     };
-    assert_eq!(
-        get(Answer::status(200).text(body).gzip()).await.unwrap(),
-        body
-    );
-    assert!(
-        get(Answer::status(200).text(body).bad_gzip())
-            .await
-            .is_err()
-    );
+    assert_eq!(get(Answer::status(200).text(body).gzip()).await.unwrap(), body);
+    assert!(get(Answer::status(200).text(body).bad_gzip()).await.is_err());
     assert_eq!(
         get(Answer::status(200).text(body).truncated_gzip()).await,
         Err(std::io::ErrorKind::UnexpectedEof)
     );
-    let bomb = get(Answer::status(200).repeat("0", 1_000_000).gzip())
-        .await
-        .unwrap();
+    let bomb = get(Answer::status(200).repeat("0", 1_000_000).gzip()).await.unwrap();
     assert_eq!(bomb.len(), 1_000_000);
 }
 
@@ -182,18 +144,10 @@ async fn bodies_are_cut_reset_stalled_and_dripped() {
 
     let started = Instant::now();
     mock.script("ping", answer().drip(Duration::from_millis(20)));
-    let dripped = reqwest::get(format!("{}/v1/ping", mock.url()))
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let dripped =
+        reqwest::get(format!("{}/v1/ping", mock.url())).await.unwrap().text().await.unwrap();
     assert_eq!(dripped, "0123456789");
-    assert!(
-        started.elapsed() >= Duration::from_millis(180),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() >= Duration::from_millis(180), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -208,12 +162,7 @@ async fn answers_are_late_lost_or_never_come() {
     );
     mock.script("ping", Answer::real().silence());
     assert_eq!(read_open(&mut ask(&mock).await).await, "");
-    mock.script(
-        "ping",
-        Answer::real()
-            .delay(Duration::from_millis(150))
-            .header("X-Late", "yes"),
-    );
+    mock.script("ping", Answer::real().delay(Duration::from_millis(150)).header("X-Late", "yes"));
     let started = Instant::now();
     let request = reqwest::Client::new()
         .get(format!("{}/v1/ping", mock.url()))
@@ -233,13 +182,8 @@ async fn answers_are_late_lost_or_never_come() {
 #[tokio::test]
 async fn big_and_endless_bodies_are_not_held() {
     let mock = MockControlPlane::start().await.unwrap();
-    mock.script(
-        "ping",
-        Answer::status(200).repeat("0123456789", 200_000_003),
-    );
-    let mut big = reqwest::get(format!("{}/v1/ping", mock.url()))
-        .await
-        .unwrap();
+    mock.script("ping", Answer::status(200).repeat("0123456789", 200_000_003));
+    let mut big = reqwest::get(format!("{}/v1/ping", mock.url())).await.unwrap();
     assert_eq!(big.content_length(), Some(200_000_003));
     let mut total = 0;
     while let Some(chunk) = big.chunk().await.unwrap() {
@@ -247,9 +191,7 @@ async fn big_and_endless_bodies_are_not_held() {
     }
     assert_eq!(total, 200_000_003);
     mock.script("ping", Answer::status(200).endless("x"));
-    let mut endless = reqwest::get(format!("{}/v1/ping", mock.url()))
-        .await
-        .unwrap();
+    let mut endless = reqwest::get(format!("{}/v1/ping", mock.url())).await.unwrap();
     let mut total = 0;
     while total < 50_000_000 {
         total += endless.chunk().await.unwrap().unwrap().len();
@@ -266,14 +208,8 @@ async fn bare_bytes_take_the_place_of_http() {
         ("HTTP/1.1 000 Nothing\r\n\r\n".to_owned(), Ok(()))
     );
     mock.script("ping", Answer::wire(chunks, Then::Reset));
-    assert_eq!(
-        read(&mut ask(&mock).await).await.1,
-        Err(std::io::ErrorKind::ConnectionReset)
-    );
-    mock.script(
-        "ping",
-        Answer::endless_wire("HTTP/1.1 200 OK\r\n", "X-More: yes\r\n"),
-    );
+    assert_eq!(read(&mut ask(&mock).await).await.1, Err(std::io::ErrorKind::ConnectionReset));
+    mock.script("ping", Answer::endless_wire("HTTP/1.1 200 OK\r\n", "X-More: yes\r\n"));
     let mut tcp = ask(&mock).await;
     let mut bytes = vec![0; 5_000_000];
     tcp.read_exact(&mut bytes).await.unwrap();
@@ -288,40 +224,25 @@ async fn connections_are_refused_counted_and_dropped() {
         // The reset may come before the client has looked at its connection.
         let refused = async { TcpStream::connect(mock.address()).await?.read_u8().await };
         let ended = tokio::time::timeout(LIMIT, refused).await.unwrap();
-        assert_eq!(
-            ended.unwrap_err().kind(),
-            std::io::ErrorKind::ConnectionReset
-        );
+        assert_eq!(ended.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     }
     mock.script_always("ping", Answer::status(200).text("x").stall_after(0));
     let mut open = ask(&mock).await;
     mock.wait_for_requests("ping", 1, LIMIT).await;
     assert_eq!(
-        (
-            mock.connections(),
-            mock.open_connections(),
-            mock.requests()[0].connection
-        ),
+        (mock.connections(), mock.open_connections(), mock.requests()[0].connection),
         (3, 1, 3)
     );
     mock.drop_connections(true);
-    assert_eq!(
-        read(&mut open).await.1,
-        Err(std::io::ErrorKind::ConnectionReset)
-    );
+    assert_eq!(read(&mut open).await.1, Err(std::io::ErrorKind::ConnectionReset));
 
     mock.close_port().await;
     let refused = TcpStream::connect(mock.address()).await;
-    assert_eq!(
-        refused.unwrap_err().kind(),
-        std::io::ErrorKind::ConnectionRefused
-    );
+    assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     mock.open_port();
     mock.clear_script("*");
     assert!(
-        mock.wait_until(LIMIT, |mock| std::net::TcpStream::connect(mock.address())
-            .is_ok())
-            .await
+        mock.wait_until(LIMIT, |mock| std::net::TcpStream::connect(mock.address()).is_ok()).await
     );
 }
 
@@ -333,23 +254,12 @@ async fn one_connection_serves_many_requests() {
         let answer = api.post("metrics").json(&json!([])).send().await.unwrap();
         assert_eq!(answer.text().await.unwrap(), "{\"accepted\":0}");
     }
-    assert_eq!(
-        (
-            mock.connections(),
-            mock.count("report_metrics"),
-            mock.count("*")
-        ),
-        (1, 50, 51)
-    );
+    assert_eq!((mock.connections(), mock.count("report_metrics"), mock.count("*")), (1, 50, 51));
 }
 
 #[tokio::test]
 async fn the_record_shows_what_arrived() {
-    let mock = MockControlPlane::builder()
-        .record_limit(2)
-        .start()
-        .await
-        .unwrap();
+    let mock = MockControlPlane::builder().record_limit(2).start().await.unwrap();
     let (api, _) = Api::register(&mock, "web-1").await;
     let request = api.get("secrets/a%2Fb%20%25%3F").header("X-Thing", "Some");
     assert_eq!(request.send().await.unwrap().status(), 404);
@@ -359,14 +269,8 @@ async fn the_record_shows_what_arrived() {
         (recorded.parameter("key"), recorded.parameter("node_id")),
         (Some("a/b %?"), Some("node-1"))
     );
-    assert_eq!(
-        (recorded.header("x-THING"), recorded.bearer()),
-        (Some("Some"), Some(&*api.token))
-    );
-    assert_eq!(
-        (recorded.number, recorded.method.as_str(), recorded.complete),
-        (2, "GET", true)
-    );
+    assert_eq!((recorded.header("x-THING"), recorded.bearer()), (Some("Some"), Some(&*api.token)));
+    assert_eq!((recorded.number, recorded.method.as_str(), recorded.complete), (2, "GET", true));
     api.get("state").send().await.unwrap();
     assert_eq!(
         (mock.requests().len(), mock.count("*")),
@@ -382,19 +286,12 @@ async fn a_panic_in_a_scripted_function_fails_the_test() {
         assert!(request.header("x-wanted").is_some(), "x-wanted is missing");
         Answer::status(204)
     });
-    let answer = reqwest::get(format!("{}/v1/ping", mock.url()))
-        .await
-        .unwrap();
+    let answer = reqwest::get(format!("{}/v1/ping", mock.url())).await.unwrap();
     assert_eq!(answer.status(), 500);
     assert_eq!(mock.failures(), ["GET /v1/ping: x-wanted is missing"]);
     let dropped =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(mock))).unwrap_err();
-    assert!(
-        dropped
-            .downcast_ref::<String>()
-            .unwrap()
-            .contains("x-wanted is missing")
-    );
+    assert!(dropped.downcast_ref::<String>().unwrap().contains("x-wanted is missing"));
 }
 
 #[tokio::test]
@@ -434,22 +331,10 @@ async fn headers_drip_and_a_long_line_has_its_head() {
     mock.script("ping", dripped);
     let started = Instant::now();
     assert_eq!(read(&mut ask(&mock).await).await.0, "HTTP/1.1 200 OK\r\n");
-    assert!(
-        started.elapsed() >= Duration::from_millis(150),
-        "{:?}",
-        started.elapsed()
-    );
-    mock.script(
-        "ping",
-        Answer::status(200).repeat("ab", 5).after_head("data: "),
-    );
-    let long = reqwest::get(format!("{}/v1/ping", mock.url()))
-        .await
-        .unwrap();
-    assert_eq!(
-        (long.content_length(), &*long.text().await.unwrap()),
-        (Some(11), "data: ababa")
-    );
+    assert!(started.elapsed() >= Duration::from_millis(150), "{:?}", started.elapsed());
+    mock.script("ping", Answer::status(200).repeat("ab", 5).after_head("data: "));
+    let long = reqwest::get(format!("{}/v1/ping", mock.url())).await.unwrap();
+    assert_eq!((long.content_length(), &*long.text().await.unwrap()), (Some(11), "data: ababa"));
 }
 
 #[tokio::test]

@@ -13,9 +13,7 @@ use serde_json::{Value, json};
 
 fn verify(envelope_json: &str, public_key: &str) -> bool {
     let (signed, signature) = envelope_json.rsplit_once(",\"signature\":\"").unwrap();
-    let signature = STANDARD
-        .decode(signature.strip_suffix("\"}").unwrap())
-        .unwrap();
+    let signature = STANDARD.decode(signature.strip_suffix("\"}").unwrap()).unwrap();
     let key = STANDARD.decode(public_key).unwrap();
     UnparsedPublicKey::new(&ED25519, key)
         .verify(format!("{signed}}}").as_bytes(), &signature)
@@ -27,10 +25,7 @@ fn open(answer: &Value, node_secret_key: &str) -> Vec<u8> {
     let key = UnboundKey::new(&AES_256_GCM, &STANDARD.decode(node_secret_key).unwrap()).unwrap();
     let nonce = Nonce::try_assume_unique_for_key(&bytes("nonce")).unwrap();
     let mut sealed = bytes("ciphertext");
-    LessSafeKey::new(key)
-        .open_in_place(nonce, Aad::empty(), &mut sealed)
-        .unwrap()
-        .to_vec()
+    LessSafeKey::new(key).open_in_place(nonce, Aad::empty(), &mut sealed).unwrap().to_vec()
 }
 
 #[tokio::test]
@@ -48,25 +43,11 @@ async fn two_nodes_meet_live_and_part() {
     let (id, name, envelope) = events.event().await;
     assert_eq!((id.as_str(), name.as_str()), ("1", "peer_added"));
     assert_eq!(envelope["payload"]["id"], two.node_id);
-    assert_eq!(
-        envelope["payload"]["psk"], joined["peers"][0]["psk"],
-        "one key for the pair"
-    );
-    assert!(verify(
-        &mock.published()[0].envelope_json,
-        &mock.signing_public_key()
-    ));
+    assert_eq!(envelope["payload"]["psk"], joined["peers"][0]["psk"], "one key for the pair");
+    assert!(verify(&mock.published()[0].envelope_json, &mock.signing_public_key()));
 
     let endpoint = json!({ "public_endpoint": "198.51.100.2:51820", "nat_type": "none" });
-    assert_eq!(
-        two.put("endpoint")
-            .json(&endpoint)
-            .send()
-            .await
-            .unwrap()
-            .status(),
-        200
-    );
+    assert_eq!(two.put("endpoint").json(&endpoint).send().await.unwrap().status(), 200);
     let (_, name, envelope) = events.event().await;
     assert_eq!(
         (name.as_str(), &envelope["payload"]["endpoint"]),
@@ -85,10 +66,7 @@ async fn two_nodes_meet_live_and_part() {
         (name.as_str(), &envelope["payload"]["public_key"]),
         ("peer_key_rotated", &json!("new key"))
     );
-    assert_eq!(
-        envelope["payload"]["psk"],
-        updated["updated_peers"][0]["psk"]
-    );
+    assert_eq!(envelope["payload"]["psk"], updated["updated_peers"][0]["psk"]);
 
     let state: Value = one.get("state").send().await.unwrap().json().await.unwrap();
     assert_eq!(state["peers"], json!([envelope["payload"]]));
@@ -99,11 +77,7 @@ async fn two_nodes_meet_live_and_part() {
         (name.as_str(), envelope["payload"].clone()),
         ("peer_removed", json!({ "peer_id": two.node_id }))
     );
-    assert_eq!(
-        two.get("state").send().await.unwrap().status(),
-        401,
-        "its token is dead"
-    );
+    assert_eq!(two.get("state").send().await.unwrap().status(), 401, "its token is dead");
 }
 
 #[tokio::test]
@@ -121,22 +95,12 @@ async fn a_secret_opens_with_the_nodes_key_alone() {
         json!({ "secret_refs": [{ "key": "db/password", "version": 2 }] })
     );
 
-    let answer: Value = api
-        .get("secrets/db%2Fpassword")
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let answer: Value =
+        api.get("secrets/db%2Fpassword").send().await.unwrap().json().await.unwrap();
     assert_eq!(answer["version"], 2);
     assert_eq!(open(&answer, &api.token), b"hunter2");
     assert_eq!(
-        api.get("secrets/db/password")
-            .send()
-            .await
-            .unwrap()
-            .status(),
+        api.get("secrets/db/password").send().await.unwrap().status(),
         404,
         "one segment, not two"
     );
@@ -156,12 +120,7 @@ async fn the_stream_replays_after_the_last_id() {
     mock.publish(&api.node_id, "policy_updated", &json!({}));
     assert_eq!(from_now.event().await.0, "6");
     assert_eq!(events.event().await.0, "6");
-    let bad = api
-        .get("events")
-        .header("Last-Event-ID", "3x")
-        .send()
-        .await
-        .unwrap();
+    let bad = api.get("events").header("Last-Event-ID", "3x").send().await.unwrap();
     assert_eq!(bad.status(), 400);
 }
 
@@ -172,13 +131,7 @@ async fn an_action_is_asked_acknowledged_and_answered_once() {
     let id = mock.request_action(&api.node_id, &json!({ "action": "restart" }));
     let ack = json!({ "execution_id": id, "status": "accepted", "reason": "" });
     let post = async |tail: String, body: &Value| {
-        api.post(&tail)
-            .json(body)
-            .send()
-            .await
-            .unwrap()
-            .status()
-            .as_u16()
+        api.post(&tail).json(body).send().await.unwrap().status().as_u16()
     };
     assert_eq!(post(format!("executions/{id}/ack"), &ack).await, 204);
     let result = json!({
@@ -187,11 +140,7 @@ async fn an_action_is_asked_acknowledged_and_answered_once() {
     });
     assert_eq!(post(format!("executions/{id}/result"), &result).await, 204);
     assert_eq!(post(format!("executions/{id}/result"), &result).await, 409);
-    assert_eq!(
-        post("executions/other/ack".to_owned(), &ack).await,
-        400,
-        "path and body differ"
-    );
+    assert_eq!(post("executions/other/ack".to_owned(), &ack).await, 400, "path and body differ");
     let other = json!({ "execution_id": "other", "status": "accepted", "reason": "" });
     assert_eq!(post("executions/other/ack".to_owned(), &other).await, 404);
     let execution = mock.execution(&id).unwrap();
@@ -209,10 +158,7 @@ async fn the_signing_key_rotates_under_the_old_one() {
     let (_, name, envelope) = events.event().await;
     assert_eq!(name, "signing_key_rotated");
     assert_eq!(
-        (
-            envelope["payload"]["current"].as_str(),
-            envelope["payload"]["previous"].as_str()
-        ),
+        (envelope["payload"]["current"].as_str(), envelope["payload"]["previous"].as_str()),
         (Some(&*new), Some(old))
     );
     events.event().await;
@@ -232,29 +178,13 @@ async fn heartbeats_carry_the_flags_until_they_are_heeded() {
         "binary_checksum": "sha256:00", "mesh": { "interface": "wg0", "peer_count": 0, "listen_port": 51820 },
     });
     let beat = async || -> Value {
-        api.post("heartbeat")
-            .json(&body)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap()
+        api.post("heartbeat").json(&body).send().await.unwrap().json().await.unwrap()
     };
-    assert_eq!(
-        beat().await,
-        json!({ "reconcile": false, "rotate_keys": false })
-    );
+    assert_eq!(beat().await, json!({ "reconcile": false, "rotate_keys": false }));
     mock.set_heartbeat_flags(&api.node_id, true, true);
-    assert_eq!(
-        beat().await,
-        json!({ "reconcile": true, "rotate_keys": true })
-    );
+    assert_eq!(beat().await, json!({ "reconcile": true, "rotate_keys": true }));
     api.get("state").send().await.unwrap();
-    assert_eq!(
-        beat().await,
-        json!({ "reconcile": false, "rotate_keys": true })
-    );
+    assert_eq!(beat().await, json!({ "reconcile": false, "rotate_keys": true }));
     let heartbeats = mock.wait_for_requests("heartbeat", 3, LIMIT).await;
     assert_eq!(heartbeats[0].json::<Value>().unwrap(), body);
     assert_eq!(mock.node(&api.node_id).unwrap().received.heartbeats, 3);

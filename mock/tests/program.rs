@@ -6,22 +6,13 @@ use std::process::{Child, Command, Stdio};
 
 fn start(arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plexsphere-mock"));
-    command
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn output(arguments: &[&str]) -> (bool, String, String) {
     let output = start(arguments).wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (
-        output.status.success(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    (output.status.success(), text(output.stdout), text(output.stderr))
 }
 
 #[test]
@@ -32,18 +23,12 @@ fn it_prints_its_routes_its_help_and_its_mistakes() {
         ok && document["routes"].as_array().unwrap().len() == 21
             && document["events"].as_array().unwrap().len() == 24
     );
-    assert_eq!(
-        document["routes"][0]["request"]["object"],
-        "RegisterRequest"
-    );
+    assert_eq!(document["routes"][0]["request"]["object"], "RegisterRequest");
     let (ok, help, _) = output(&["--help"]);
     assert!(ok && help.contains("--listen"));
-    for wrong in [
-        &["--lisen", "x"][..],
-        &["--keep-alive", "soon"],
-        &["--listen", "here"],
-        &["word"],
-    ] {
+    for wrong in
+        [&["--lisen", "x"][..], &["--keep-alive", "soon"], &["--listen", "here"], &["word"]]
+    {
         let (ok, _, error) = output(wrong);
         assert!(
             !ok && error.starts_with("plexsphere-mock: ") && error.contains("--help"),
@@ -55,9 +40,7 @@ fn it_prints_its_routes_its_help_and_its_mistakes() {
 #[tokio::test]
 async fn it_serves_and_logs_a_line_a_request() {
     let mut child = start(&["--bootstrap-token", "boot", "--keep-alive", "10ms"]);
-    let mut lines = BufReader::new(child.stdout.take().unwrap())
-        .lines()
-        .map(Result::unwrap);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let value = |line: String| line.split_whitespace().last().unwrap().to_owned();
     let url = value(lines.find(|line| line.starts_with("url")).unwrap());
     assert_eq!(value(lines.next().unwrap()), "boot");

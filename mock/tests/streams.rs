@@ -17,23 +17,15 @@ async fn node_with_stream(mock: &MockControlPlane) -> (Api, common::Stream) {
 
 #[tokio::test]
 async fn a_quiet_stream_is_kept_alive() {
-    let mock = MockControlPlane::builder()
-        .keep_alive(Duration::from_millis(20))
-        .start()
-        .await
-        .unwrap();
+    let mock =
+        MockControlPlane::builder().keep_alive(Duration::from_millis(20)).start().await.unwrap();
     let (api, mut events) = node_with_stream(&mock).await;
     for _ in 0..3 {
         assert_eq!(events.block().await.unwrap(), ":keep-alive");
     }
     assert_eq!(mock.stall_streams(&api.node_id, true), 1);
     let silent = async { while events.block().await.is_ok() {} };
-    assert!(
-        tokio::time::timeout(Duration::from_millis(200), silent)
-            .await
-            .is_err(),
-        "it ended"
-    );
+    assert!(tokio::time::timeout(Duration::from_millis(200), silent).await.is_err(), "it ended");
     mock.publish(&api.node_id, "policy_updated", &json!({}));
     mock.stall_streams(&api.node_id, false);
     assert_eq!(events.event().await.1, "policy_updated");
@@ -48,10 +40,8 @@ async fn streams_end_in_four_ways() {
     mock.cut_streams(&api.node_id, Close::End);
     assert_eq!(events.block().await.unwrap_err(), "end after \"\"");
     mock.wait_for_streams(&api.node_id, 0, LIMIT).await;
-    for (close, wanted) in [
-        (Close::Cut, "broken after \"\""),
-        (Close::Reset, "broken after \"\""),
-    ] {
+    for (close, wanted) in [(Close::Cut, "broken after \"\""), (Close::Reset, "broken after \"\"")]
+    {
         let mut events = api.events(None).await;
         assert_eq!(mock.cut_streams(&api.node_id, close), 1);
         assert_eq!(events.block().await.unwrap_err(), wanted, "{close:?}");
@@ -59,10 +49,7 @@ async fn streams_end_in_four_ways() {
     let mut events = api.events(None).await;
     mock.cut_streams(&api.node_id, Close::MidFrame);
     let half = events.block().await.unwrap_err();
-    assert!(
-        half.starts_with("broken after \"id: 1\\nevent: policy_updated\\ndata: {"),
-        "{half}"
-    );
+    assert!(half.starts_with("broken after \"id: 1\\nevent: policy_updated\\ndata: {"), "{half}");
     assert_eq!(mock.open_streams(), 0);
 }
 
@@ -108,11 +95,7 @@ async fn raw_bytes_and_injected_bytes_arrive_as_they_are() {
     let published = mock.publish(&api.node_id, "policy_updated", &json!({}));
     events.event().await;
     mock.inject(&api.node_id, published.frame);
-    assert_eq!(
-        events.event().await.2["event_id"],
-        *published.event_id,
-        "a redelivery"
-    );
+    assert_eq!(events.event().await.2["event_id"], *published.event_id, "a redelivery");
 }
 
 #[tokio::test]
@@ -122,36 +105,17 @@ async fn events_need_not_be_honest() {
     let event = || Event::raw("policy_updated", "{ \"a\" : 1.50 }");
     let honest = mock.publish_event(&api.node_id, event());
     let forged = mock.publish_event(&api.node_id, event().forged());
-    let odd = event()
-        .event_id("e")
-        .nonce("n")
-        .issued_at("2026-01-15T10:30:00.5+02:00")
-        .signature("");
+    let odd =
+        event().event_id("e").nonce("n").issued_at("2026-01-15T10:30:00.5+02:00").signature("");
     let odd = mock.publish_event(&api.node_id, odd.frame_id("x").frame_name("y"));
     assert!(honest.genuine && !forged.genuine && !odd.genuine);
-    assert!(
-        honest.envelope_json.contains("\"payload\":{\"a\":1.50}"),
-        "{}",
-        honest.envelope_json
-    );
+    assert!(honest.envelope_json.contains("\"payload\":{\"a\":1.50}"), "{}", honest.envelope_json);
     events.event().await;
     events.event().await;
     let (id, name, envelope) = events.event().await;
-    assert_eq!(
-        (id.as_str(), name.as_str(), envelope["event_id"].as_str()),
-        ("x", "y", Some("e"))
-    );
-    assert_eq!(
-        (envelope["nonce"].as_str(), envelope["signature"].as_str()),
-        (Some("n"), Some(""))
-    );
-    assert_eq!(
-        mock.published()
-            .iter()
-            .map(|event| event.seq)
-            .collect::<Vec<_>>(),
-        [1, 2, 3]
-    );
+    assert_eq!((id.as_str(), name.as_str(), envelope["event_id"].as_str()), ("x", "y", Some("e")));
+    assert_eq!((envelope["nonce"].as_str(), envelope["signature"].as_str()), (Some("n"), Some("")));
+    assert_eq!(mock.published().iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 #[tokio::test]
@@ -169,11 +133,7 @@ async fn the_bus_goes_down_and_comes_back() {
 
 #[tokio::test]
 async fn the_backlog_is_bounded() {
-    let mock = MockControlPlane::builder()
-        .backlog(3)
-        .start()
-        .await
-        .unwrap();
+    let mock = MockControlPlane::builder().backlog(3).start().await.unwrap();
     let (api, _) = Api::register(&mock, "web-1").await;
     for _ in 0..10 {
         mock.publish(&api.node_id, "policy_updated", &json!({}));
@@ -181,11 +141,7 @@ async fn the_backlog_is_bounded() {
     assert_eq!(api.events(Some("2")).await.event().await.0, "8");
     let mut future = api.events(Some("999")).await;
     mock.publish(&api.node_id, "policy_updated", &json!({}));
-    assert_eq!(
-        future.event().await.0,
-        "11",
-        "an id from the future means now"
-    );
+    assert_eq!(future.event().await.0, "11", "an id from the future means now");
 }
 
 #[tokio::test]

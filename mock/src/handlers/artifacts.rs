@@ -25,10 +25,7 @@ pub(super) fn fetch(call: &Call) -> Result<Answer, Problem> {
     let answer = match range(call, &etag, size)? {
         None => call.done().body(artifact),
         Some(range) => Answer::status(206)
-            .header(
-                "Content-Range",
-                format!("bytes {}-{}/{size}", range.start, range.end - 1),
-            )
+            .header("Content-Range", format!("bytes {}-{}/{size}", range.start, range.end - 1))
             .body(artifact.slice(range)),
     };
     Ok(answer
@@ -42,9 +39,7 @@ fn range(call: &Call, etag: &str, size: usize) -> Result<Option<Range<usize>>, P
     if call.header("if-range").is_some_and(|known| known != etag) {
         return Ok(None);
     }
-    let asked = call
-        .header("range")
-        .and_then(|value| value.strip_prefix("bytes="));
+    let asked = call.header("range").and_then(|value| value.strip_prefix("bytes="));
     let Some((from, to)) = asked.and_then(|range| range.split_once('-')) else {
         return Ok(None);
     };

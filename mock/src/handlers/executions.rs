@@ -28,10 +28,7 @@ pub(super) fn result(call: &Call) -> Result<Answer, Problem> {
             execution.result = Some(call.body.clone());
             Ok(())
         }
-        Some(_) => Err(Problem::conflict(
-            "already_answered",
-            "the execution has its result",
-        )),
+        Some(_) => Err(Problem::conflict("already_answered", "the execution has its result")),
     })
 }
 
@@ -41,10 +38,8 @@ fn with_execution(
 ) -> Result<Answer, Problem> {
     let id = call.parameters.get("execution_id");
     let mut state = call.inner.state();
-    let execution = state
-        .executions
-        .get_mut(id)
-        .filter(|execution| execution.node_id == call.node_id());
+    let execution =
+        state.executions.get_mut(id).filter(|execution| execution.node_id == call.node_id());
     let unknown =
         || Problem::not_found("unknown_execution", format!("there is no execution {id:?}"));
     act(execution.ok_or_else(unknown)?)?;

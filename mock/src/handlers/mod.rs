@@ -40,10 +40,7 @@ impl Call<'_> {
 
     /// A string field of the body; empty if it is missing.
     fn text(&self, field: &str) -> &str {
-        self.body
-            .get(field)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.body.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -104,13 +101,12 @@ pub(crate) fn authorize(
     let state = inner.state();
     let owner = state.owner(token);
     match (parameters.find("node_id"), owner) {
-        (_, None) if !bootstrap => Err(Problem::unauthorized(
-            "the token is unknown or no longer valid",
-        )),
-        (Some(node_id), _) if !state.nodes.contains_key(node_id) => Err(Problem::not_found(
-            "unknown_node",
-            format!("there is no node {node_id:?}"),
-        )),
+        (_, None) if !bootstrap => {
+            Err(Problem::unauthorized("the token is unknown or no longer valid"))
+        }
+        (Some(node_id), _) if !state.nodes.contains_key(node_id) => {
+            Err(Problem::not_found("unknown_node", format!("there is no node {node_id:?}")))
+        }
         (Some(node_id), Some(owner)) if node_id == owner => Ok(Caller::Node(owner.to_owned())),
         (Some(_), _) => Err(forbidden("the token belongs to another node")),
         (None, Some(owner)) => Ok(Caller::Node(owner.to_owned())),
@@ -126,10 +122,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let Some(value) = headers.get(AUTHORIZATION) else {
         return Err(Problem::unauthorized("the Authorization header is missing"));
     };
-    let token = value
-        .to_str()
-        .ok()
-        .and_then(|value| value.strip_prefix("Bearer "));
+    let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
     token.ok_or_else(|| Problem::unauthorized("Authorization must be a bearer token"))
 }
 
@@ -175,9 +168,7 @@ fn shape_lists(kind: &Kind, value: &mut Value, style: EmptyLists) {
             }
         }
         (Kind::List(item), Value::Array(items)) => {
-            items
-                .iter_mut()
-                .for_each(|value| shape_lists(item, value, style));
+            items.iter_mut().for_each(|value| shape_lists(item, value, style));
         }
         _ => {}
     }

@@ -8,18 +8,12 @@ use crate::problem::Problem;
 
 pub(super) fn register(call: &Call) -> Result<Answer, Problem> {
     if call.text("token") != call.inner.settings.bootstrap_token {
-        return Err(Problem::unauthorized(
-            "field \"token\" is not the bootstrap token",
-        ));
+        return Err(Problem::unauthorized("field \"token\" is not the bootstrap token"));
     }
     let hostname = call.not_empty("hostname")?;
     let public_key = call.not_empty("public_key")?;
-    let metadata = call
-        .body
-        .get("metadata")
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
+    let metadata =
+        call.body.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut state = call.inner.state();
     let node_id = state.register(hostname, public_key, metadata, call.inner.now());
     let peers = state.peers_of(&node_id);
@@ -27,11 +21,7 @@ pub(super) fn register(call: &Call) -> Result<Answer, Problem> {
     let Some(node) = state.nodes.get_mut(&node_id) else {
         panic!("{node_id} was registered just now")
     };
-    if let Some(capabilities) = call
-        .body
-        .get("capabilities")
-        .filter(|value| !value.is_null())
-    {
+    if let Some(capabilities) = call.body.get("capabilities").filter(|value| !value.is_null()) {
         node.received.capabilities = Some(capabilities.clone());
     }
     Ok(call.json(json!({
@@ -55,9 +45,7 @@ pub(super) fn heartbeat(call: &Call) -> Result<Answer, Problem> {
 }
 
 pub(super) fn deregister(call: &Call) -> Answer {
-    call.inner
-        .state()
-        .deregister(call.node_id(), call.inner.now());
+    call.inner.state().deregister(call.node_id(), call.inner.now());
     call.done()
 }
 
@@ -66,10 +54,7 @@ pub(super) fn rotate_keys(call: &Call) -> Result<Answer, Problem> {
     let public_key = call.not_empty("new_public_key")?;
     let mut state = call.inner.state();
     if !state.nodes.contains_key(node_id) {
-        return Err(Problem::not_found(
-            "unknown_node",
-            format!("there is no node {node_id:?}"),
-        ));
+        return Err(Problem::not_found("unknown_node", format!("there is no node {node_id:?}")));
     }
     match &call.caller {
         Caller::Node(owner) if owner == node_id => {}
@@ -93,8 +78,7 @@ pub(super) fn report_endpoint(call: &Call) -> Result<Answer, Problem> {
     state.set_endpoint(call.node_id(), endpoint, call.inner.now());
     let peers = state.peers_of(call.node_id());
     let known = peers.iter().filter(|peer| !peer.endpoint.is_empty());
-    let endpoints: Value = known
-        .map(|peer| json!({ "peer_id": peer.id, "endpoint": peer.endpoint }))
-        .collect();
+    let endpoints: Value =
+        known.map(|peer| json!({ "peer_id": peer.id, "endpoint": peer.endpoint })).collect();
     Ok(call.json(json!({ "peer_endpoints": endpoints })))
 }

@@ -45,11 +45,8 @@ pub(super) fn sync(call: &Call) -> Result<Answer, Problem> {
             continue;
         };
         if entry != known && entry["version"].as_i64() <= known["version"].as_i64() {
-            let detail = format!(
-                "report {:?} is at version {} already",
-                key_of(entry),
-                known["version"]
-            );
+            let detail =
+                format!("report {:?} is at version {} already", key_of(entry), known["version"]);
             return Err(Problem::conflict("version_conflict", detail));
         }
     }
@@ -75,10 +72,7 @@ pub(super) fn tunnel(call: &Call) -> Answer {
 }
 
 fn list<'a>(body: &'a Value, field: &str) -> &'a [Value] {
-    body.get(field)
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default()
+    body.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 fn key_of(entry: &Value) -> &str {

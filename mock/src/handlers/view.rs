@@ -14,10 +14,7 @@ pub(super) fn fetch_state(call: &Call) -> Result<Answer, Problem> {
     let mut state = call.inner.state();
     let peers = state.peers_of(call.node_id());
     let signing_keys = state.keys.to_json();
-    let node = state
-        .nodes
-        .get_mut(call.node_id())
-        .ok_or_else(|| gone(call))?;
+    let node = state.nodes.get_mut(call.node_id()).ok_or_else(|| gone(call))?;
     node.reconcile = false;
     let mut answer = json!({
         "peers": peers,
@@ -64,18 +61,9 @@ pub(super) fn connect_sse(call: &Call) -> Result<Answer, Problem> {
     let state = call.inner.state();
     if state.bus_down {
         let detail = "the event bus is down; the state can still be fetched";
-        return Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "event_bus_down",
-            detail,
-        ));
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "event_bus_down", detail));
     }
-    let last = state
-        .nodes
-        .get(call.node_id())
-        .ok_or_else(|| gone(call))?
-        .log
-        .last();
+    let last = state.nodes.get(call.node_id()).ok_or_else(|| gone(call))?.log.last();
     let after = match call.headers.get("last-event-id") {
         None => last,
         // An id from the future is one of another life of the server: there is nothing to replay.
@@ -96,8 +84,5 @@ fn last_event_id(call: &Call) -> Result<u64, Problem> {
 }
 
 fn gone(call: &Call) -> Problem {
-    Problem::not_found(
-        "unknown_node",
-        format!("there is no node {:?}", call.node_id()),
-    )
+    Problem::not_found("unknown_node", format!("there is no node {:?}", call.node_id()))
 }

@@ -28,9 +28,7 @@ impl MockControlPlane {
     #[track_caller]
     pub fn publish_event(&self, node_id: &str, event: Event) -> PublishedEvent {
         let published = self.inner.state().publish(node_id, event, self.inner.now());
-        let Some(published) = published else {
-            panic!("there is no node {node_id:?}")
-        };
+        let Some(published) = published else { panic!("there is no node {node_id:?}") };
         published
     }
 
@@ -42,12 +40,7 @@ impl MockControlPlane {
     /// What was published on one node's stream, oldest first.
     pub fn published_for(&self, node_id: &str) -> Vec<PublishedEvent> {
         let state = self.inner.state();
-        state
-            .published
-            .iter()
-            .filter(|event| event.node_id == node_id)
-            .cloned()
-            .collect()
+        state.published.iter().filter(|event| event.node_id == node_id).cloned().collect()
     }
 
     /// Forgets what was published so far; the replay stays.
@@ -64,9 +57,7 @@ impl MockControlPlane {
     /// Like [`rotate_signing_key`](Self::rotate_signing_key) with this key and this transition.
     pub fn rotate_signing_key_to(&self, key: SigningKey, transition: Duration) -> String {
         let public_key = key.public_key();
-        self.inner
-            .state()
-            .rotate_signing_key(key, transition, self.inner.now());
+        self.inner.state().rotate_signing_key(key, transition, self.inner.now());
         public_key
     }
 
@@ -90,9 +81,7 @@ impl MockControlPlane {
 
     /// Closes a node's live streams; returns how many.
     pub fn cut_streams(&self, node_id: &str, close: Close) -> usize {
-        self.inner
-            .streams()
-            .tell(Some(node_id), &Command::Close(close))
+        self.inner.streams().tell(Some(node_id), &Command::Close(close))
     }
 
     /// Closes each of a node's streams, now and later, after this many events; `None` ends that.
@@ -105,16 +94,12 @@ impl MockControlPlane {
 
     /// Keeps a node's live streams silent, not even a keep-alive, or lets them go on; returns how many.
     pub fn stall_streams(&self, node_id: &str, stalled: bool) -> usize {
-        self.inner
-            .streams()
-            .tell(Some(node_id), &Command::Stall(stalled))
+        self.inner.streams().tell(Some(node_id), &Command::Stall(stalled))
     }
 
     /// Writes these bytes into a node's live streams, between two frames; returns into how many.
     pub fn inject(&self, node_id: &str, bytes: impl Into<Bytes>) -> usize {
-        self.inner
-            .streams()
-            .tell(Some(node_id), &Command::Inject(bytes.into()))
+        self.inner.streams().tell(Some(node_id), &Command::Inject(bytes.into()))
     }
 
     /// The next event stream is exactly these bytes, one write a chunk, then `then`.

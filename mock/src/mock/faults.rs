@@ -17,9 +17,7 @@ impl MockControlPlane {
     /// If no operation has that name; so do all that take a route.
     #[track_caller]
     pub fn script(&self, route: &str, answer: Answer) {
-        self.inner
-            .script()
-            .once(Rule::new(route, None, Arc::new(move |_| answer.clone())));
+        self.inner.script().once(Rule::new(route, None, Arc::new(move |_| answer.clone())));
     }
 
     /// Lays out the next answer for a route when one node asks.
@@ -35,9 +33,7 @@ impl MockControlPlane {
     /// Answers a route like this until [`clear_script`](Self::clear_script); answers laid out for once go first.
     #[track_caller]
     pub fn script_always(&self, route: &str, answer: Answer) {
-        self.inner
-            .script()
-            .always(Rule::new(route, None, Arc::new(move |_| answer.clone())));
+        self.inner.script().always(Rule::new(route, None, Arc::new(move |_| answer.clone())));
     }
 
     /// Answers a route by a function until [`clear_script`](Self::clear_script); its panic fails the test.
@@ -47,9 +43,7 @@ impl MockControlPlane {
         route: &str,
         answer: impl Fn(&RecordedRequest) -> Answer + Send + Sync + 'static,
     ) {
-        self.inner
-            .script()
-            .always(Rule::new(route, None, Arc::new(answer)));
+        self.inner.script().always(Rule::new(route, None, Arc::new(answer)));
     }
 
     /// Forgets all that was laid out for a route; `"*"` forgets everything.

@@ -66,12 +66,7 @@ impl MockControlPlane {
         address: SocketAddr,
         tls: Option<Arc<Tls>>,
     ) -> Self {
-        Self {
-            inner,
-            server: Some(server),
-            address,
-            tls,
-        }
+        Self { inner, server: Some(server), address, tls }
     }
 
     /// The base URL, without a slash at the end.
@@ -103,9 +98,7 @@ impl MockControlPlane {
 
 impl fmt::Debug for MockControlPlane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MockControlPlane")
-            .field("url", &self.url())
-            .finish_non_exhaustive()
+        f.debug_struct("MockControlPlane").field("url", &self.url()).finish_non_exhaustive()
     }
 }
 

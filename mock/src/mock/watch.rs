@@ -89,15 +89,9 @@ impl MockControlPlane {
         count: usize,
         limit: Duration,
     ) -> Vec<RecordedRequest> {
-        let arrived = self
-            .wait_until(limit, |mock| mock.requests_for(route).len() >= count)
-            .await;
+        let arrived = self.wait_until(limit, |mock| mock.requests_for(route).len() >= count).await;
         let requests = self.requests_for(route);
-        assert!(
-            arrived,
-            "{} of {count} requests for {route} within {limit:?}",
-            requests.len()
-        );
+        assert!(arrived, "{} of {count} requests for {route} within {limit:?}", requests.len());
         requests
     }
 
@@ -109,14 +103,9 @@ impl MockControlPlane {
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn wait_for_streams(&self, node_id: &str, count: usize, limit: Duration) {
-        let arrived = self
-            .wait_until(limit, |mock| mock.open_streams_of(node_id) == count)
-            .await;
+        let arrived = self.wait_until(limit, |mock| mock.open_streams_of(node_id) == count).await;
         let open = self.open_streams_of(node_id);
-        assert!(
-            arrived,
-            "{open} open streams of {node_id} instead of {count} after {limit:?}"
-        );
+        assert!(arrived, "{open} open streams of {node_id} instead of {count} after {limit:?}");
     }
 
     /// Fires after real time, on the server's own runtime.

@@ -38,9 +38,7 @@ impl MockControlPlane {
     pub fn add_node(&self, hostname: &str) -> NodeView {
         let public_key = STANDARD.encode(crate::random_bytes::<32>());
         let node_id =
-            self.inner
-                .state()
-                .register(hostname, &public_key, Map::new(), self.inner.now());
+            self.inner.state().register(hostname, &public_key, Map::new(), self.inner.now());
         match self.node(&node_id) {
             Some(node) => node,
             None => panic!("{node_id} was deregistered at once"),
@@ -56,9 +54,7 @@ impl MockControlPlane {
     #[track_caller]
     pub fn replace_secret_key(&self, node_id: &str) -> String {
         let secret_key = self.inner.state().replace_secret_key(node_id);
-        let Some(secret_key) = secret_key else {
-            panic!("there is no node {node_id:?}")
-        };
+        let Some(secret_key) = secret_key else { panic!("there is no node {node_id:?}") };
         secret_key
     }
 
@@ -160,15 +156,10 @@ impl MockControlPlane {
         let plaintext = plaintext.as_ref().to_vec();
         let secret_refs = self.with_node(node_id, |node| {
             let version = node.secrets.get(key).map_or(1, |secret| secret.version + 1);
-            node.secrets
-                .insert(key.to_owned(), Secret { plaintext, version });
+            node.secrets.insert(key.to_owned(), Secret { plaintext, version });
             node.secret_refs()
         });
-        self.publish(
-            node_id,
-            "node_secrets_updated",
-            &json!({ "secret_refs": secret_refs }),
-        )
+        self.publish(node_id, "node_secrets_updated", &json!({ "secret_refs": secret_refs }))
     }
 
     /// Asks a node to act: publishes `action_request` and returns the execution's id.
@@ -178,10 +169,7 @@ impl MockControlPlane {
     #[track_caller]
     pub fn request_action(&self, node_id: &str, request: &impl Serialize) -> String {
         let request = to_value(request);
-        let execution_id = self
-            .inner
-            .state()
-            .request_action(node_id, request, self.inner.now());
+        let execution_id = self.inner.state().request_action(node_id, request, self.inner.now());
         let Some(execution_id) = execution_id else {
             panic!("no node {node_id:?}, or the request is not an object")
         };

@@ -14,10 +14,7 @@ pub static BRIDGE_CONFIG: Schema = Schema {
 
 pub static RELAY_CONFIG: Schema = Schema {
     name: "RelayConfig",
-    fields: &[required(
-        "sessions",
-        Kind::List(&Kind::Object(&RELAY_SESSION_ASSIGNMENT)),
-    )],
+    fields: &[required("sessions", Kind::List(&Kind::Object(&RELAY_SESSION_ASSIGNMENT)))],
 };
 
 pub static RELAY_SESSION_ASSIGNMENT: Schema = Schema {
@@ -106,10 +103,8 @@ pub static SIGNED_ENVELOPE: Schema = Schema {
     ],
 };
 
-pub static PEER_REMOVED: Schema = Schema {
-    name: "PeerRemoved",
-    fields: &[required("peer_id", Kind::String)],
-};
+pub static PEER_REMOVED: Schema =
+    Schema { name: "PeerRemoved", fields: &[required("peer_id", Kind::String)] };
 
 pub static PEER_ENDPOINT_CHANGED: Schema = Schema {
     name: "PeerEndpointChanged",
@@ -137,10 +132,8 @@ pub static ACTION_REQUEST: Schema = Schema {
     ],
 };
 
-pub static SESSION_REVOKED: Schema = Schema {
-    name: "SessionRevoked",
-    fields: &[required("session_id", Kind::String)],
-};
+pub static SESSION_REVOKED: Schema =
+    Schema { name: "SessionRevoked", fields: &[required("session_id", Kind::String)] };
 
 pub static SSH_SESSION_SETUP: Schema = Schema {
     name: "SSHSessionSetup",
@@ -163,28 +156,17 @@ pub static NODE_STATE_UPDATED: Schema = Schema {
 
 pub static NODE_SECRETS_UPDATED: Schema = Schema {
     name: "NodeSecretsUpdated",
-    fields: &[required(
-        "secret_refs",
-        Kind::List(&Kind::Object(&SECRET_REF)),
-    )],
+    fields: &[required("secret_refs", Kind::List(&Kind::Object(&SECRET_REF)))],
 };
 
-pub static RELAY_SESSION_REVOKED: Schema = Schema {
-    name: "RelaySessionRevoked",
-    fields: &[required("session_id", Kind::String)],
-};
+pub static RELAY_SESSION_REVOKED: Schema =
+    Schema { name: "RelaySessionRevoked", fields: &[required("session_id", Kind::String)] };
 
-pub static USER_ACCESS_PEER_REVOKED: Schema = Schema {
-    name: "UserAccessPeerRevoked",
-    fields: &[required("public_key", Kind::String)],
-};
+pub static USER_ACCESS_PEER_REVOKED: Schema =
+    Schema { name: "UserAccessPeerRevoked", fields: &[required("public_key", Kind::String)] };
 
-pub static INGRESS_RULE_REVOKED: Schema = Schema {
-    name: "IngressRuleRevoked",
-    fields: &[required("rule_id", Kind::String)],
-};
+pub static INGRESS_RULE_REVOKED: Schema =
+    Schema { name: "IngressRuleRevoked", fields: &[required("rule_id", Kind::String)] };
 
-pub static SITE_TO_SITE_TUNNEL_REVOKED: Schema = Schema {
-    name: "SiteToSiteTunnelRevoked",
-    fields: &[required("tunnel_id", Kind::String)],
-};
+pub static SITE_TO_SITE_TUNNEL_REVOKED: Schema =
+    Schema { name: "SiteToSiteTunnelRevoked", fields: &[required("tunnel_id", Kind::String)] };

@@ -77,19 +77,11 @@ fn single<S: Serializer, T: Serialize>(
 }
 
 const fn required(name: &'static str, kind: Kind) -> Field {
-    Field {
-        name,
-        kind,
-        required: true,
-    }
+    Field { name, kind, required: true }
 }
 
 const fn optional(name: &'static str, kind: Kind) -> Field {
-    Field {
-        name,
-        kind,
-        required: false,
-    }
+    Field { name, kind, required: false }
 }
 
 const STRINGS: Kind = Kind::List(&Kind::String);

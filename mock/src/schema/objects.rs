@@ -65,10 +65,7 @@ pub static MESH_INFO: Schema = Schema {
 
 pub static NAT_INFO: Schema = Schema {
     name: "NATInfo",
-    fields: &[
-        required("public_endpoint", Kind::String),
-        required("type", Kind::String),
-    ],
+    fields: &[required("public_endpoint", Kind::String), required("type", Kind::String)],
 };
 
 pub static BRIDGE_INFO: Schema = Schema {
@@ -107,18 +104,12 @@ pub static INGRESS_INFO: Schema = Schema {
 
 pub static SITE_TO_SITE_INFO: Schema = Schema {
     name: "SiteToSiteInfo",
-    fields: &[
-        required("enabled", Kind::Boolean),
-        required("tunnel_count", Kind::Integer),
-    ],
+    fields: &[required("enabled", Kind::Boolean), required("tunnel_count", Kind::Integer)],
 };
 
 pub static HEARTBEAT_RESPONSE: Schema = Schema {
     name: "HeartbeatResponse",
-    fields: &[
-        optional("reconcile", Kind::Boolean),
-        optional("rotate_keys", Kind::Boolean),
-    ],
+    fields: &[optional("reconcile", Kind::Boolean), optional("rotate_keys", Kind::Boolean)],
 };
 
 pub static STATE_RESPONSE: Schema = Schema {
@@ -190,10 +181,7 @@ pub static REPORT_ENTRY: Schema = Schema {
 
 pub static SECRET_REF: Schema = Schema {
     name: "SecretRef",
-    fields: &[
-        required("key", Kind::String),
-        required("version", Kind::Integer),
-    ],
+    fields: &[required("key", Kind::String), required("version", Kind::Integer)],
 };
 
 pub static SECRET_RESPONSE: Schema = Schema {
@@ -216,10 +204,7 @@ pub static DRIFT_REPORT: Schema = Schema {
 
 pub static DRIFT_CORRECTION: Schema = Schema {
     name: "DriftCorrection",
-    fields: &[
-        required("type", Kind::String),
-        required("detail", Kind::String),
-    ],
+    fields: &[required("type", Kind::String), required("detail", Kind::String)],
 };
 
 pub static REPORT_SYNC_REQUEST: Schema = Schema {
@@ -311,10 +296,7 @@ pub static CAPABILITIES_PAYLOAD: Schema = Schema {
 
 pub static BINARY_INFO: Schema = Schema {
     name: "BinaryInfo",
-    fields: &[
-        required("version", Kind::String),
-        required("checksum", Kind::String),
-    ],
+    fields: &[required("version", Kind::String), required("checksum", Kind::String)],
 };
 
 pub static ACTION_INFO: Schema = Schema {
@@ -351,34 +333,22 @@ pub static HOOK_INFO: Schema = Schema {
 
 pub static ENDPOINT_REPORT: Schema = Schema {
     name: "EndpointReport",
-    fields: &[
-        required("public_endpoint", Kind::String),
-        required("nat_type", Kind::String),
-    ],
+    fields: &[required("public_endpoint", Kind::String), required("nat_type", Kind::String)],
 };
 
 pub static ENDPOINT_RESPONSE: Schema = Schema {
     name: "EndpointResponse",
-    fields: &[required(
-        "peer_endpoints",
-        Kind::List(&Kind::Object(&PEER_ENDPOINT)),
-    )],
+    fields: &[required("peer_endpoints", Kind::List(&Kind::Object(&PEER_ENDPOINT)))],
 };
 
 pub static PEER_ENDPOINT: Schema = Schema {
     name: "PeerEndpoint",
-    fields: &[
-        required("peer_id", Kind::String),
-        required("endpoint", Kind::String),
-    ],
+    fields: &[required("peer_id", Kind::String), required("endpoint", Kind::String)],
 };
 
 pub static KEY_ROTATE_REQUEST: Schema = Schema {
     name: "KeyRotateRequest",
-    fields: &[
-        required("node_id", Kind::String),
-        required("new_public_key", Kind::String),
-    ],
+    fields: &[required("node_id", Kind::String), required("new_public_key", Kind::String)],
 };
 
 pub static KEY_ROTATE_RESPONSE: Schema = Schema {
@@ -388,10 +358,7 @@ pub static KEY_ROTATE_RESPONSE: Schema = Schema {
 
 pub static TUNNEL_READY_REQUEST: Schema = Schema {
     name: "TunnelReadyRequest",
-    fields: &[
-        required("listen_addr", Kind::String),
-        required("timestamp", Kind::Time),
-    ],
+    fields: &[required("listen_addr", Kind::String), required("timestamp", Kind::Time)],
 };
 
 pub static TUNNEL_CLOSED_REQUEST: Schema = Schema {

@@ -22,10 +22,8 @@ impl Api {
         let client = Client::builder().no_proxy().build().unwrap();
         let token = mock.bootstrap_token();
         let body = json!({ "token": token, "public_key": format!("key of {hostname}"), "hostname": hostname });
-        let request = client
-            .post(format!("{}/v1/register", mock.url()))
-            .bearer_auth(token)
-            .json(&body);
+        let request =
+            client.post(format!("{}/v1/register", mock.url())).bearer_auth(token).json(&body);
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 201);
         let answer: Value = response.json().await.unwrap();
@@ -63,10 +61,7 @@ impl Api {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Stream {
-            response,
-            buffer: String::new(),
-        }
+        Stream { response, buffer: String::new() }
     }
 }
 
@@ -104,17 +99,10 @@ impl Stream {
                 continue;
             }
             let field = |name: &str| {
-                let line = block
-                    .lines()
-                    .find_map(|line| line.strip_prefix(name))
-                    .unwrap();
+                let line = block.lines().find_map(|line| line.strip_prefix(name)).unwrap();
                 line.strip_prefix(": ").unwrap().to_owned()
             };
-            return (
-                field("id"),
-                field("event"),
-                serde_json::from_str(&field("data")).unwrap(),
-            );
+            return (field("id"), field("event"), serde_json::from_str(&field("data")).unwrap());
         }
     }
 }
