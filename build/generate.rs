@@ -51,6 +51,7 @@ pub fn generate(text: &str, types: &Handwritten) -> Result<String, String> {
         syn::parse2(tokens).map_err(|e| format!("the generated code does not parse: {e}"))?;
     passes::NullIsEmpty.visit_file_mut(&mut file);
     passes::NonExhaustive::of(&spec).visit_file_mut(&mut file);
+    passes::Documented::of(&spec).visit_file_mut(&mut file);
     Ok(prettyplease::unparse(&file))
 }
 

@@ -1,6 +1,6 @@
 //! What is changed on the way: the responses before the generator sees them, its Rust code after.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use openapiv3::{MediaType, OpenAPI, Operation, PathItem, ReferenceOr, Response, StatusCode};
 use syn::visit_mut::VisitMut;
@@ -139,5 +139,46 @@ fn references(value: &serde_json::Value) -> Vec<String> {
         }
         serde_json::Value::Array(list) => list.iter().flat_map(references).collect(),
         _ => Vec::new(),
+    }
+}
+
+/// A property that is only a reference has no description of its own in OpenAPI 3.0:
+/// its field takes that of the schema it refers to.
+pub struct Documented {
+    descriptions: BTreeMap<String, String>,
+}
+
+impl Documented {
+    /// With the descriptions of `spec`.
+    pub fn of(spec: &OpenAPI) -> Self {
+        let schemas = spec.components.iter().flat_map(|components| &components.schemas);
+        let described = schemas.filter_map(|(name, schema)| {
+            let description = schema.as_item()?.schema_data.description.as_ref()?;
+            Some((name.to_lowercase(), description.trim().to_owned()))
+        });
+        Self { descriptions: described.collect() }
+    }
+
+    fn description(&self, ty: &syn::Type) -> Option<&String> {
+        let syn::Type::Path(path) = ty else { return None };
+        let last = path.path.segments.last()?;
+        let syn::PathArguments::AngleBracketed(inner) = &last.arguments else {
+            return self.descriptions.get(&last.ident.to_string().to_lowercase());
+        };
+        inner.args.iter().find_map(|argument| match argument {
+            syn::GenericArgument::Type(ty) => self.description(ty),
+            _ => None,
+        })
+    }
+}
+
+impl VisitMut for Documented {
+    fn visit_field_mut(&mut self, field: &mut syn::Field) {
+        if field.ident.is_none() || field.attrs.iter().any(|attr| attr.path().is_ident("doc")) {
+            return;
+        }
+        if let Some(description) = self.description(&field.ty) {
+            field.attrs.push(syn::parse_quote!(#[doc = #description]));
+        }
     }
 }

@@ -60,8 +60,6 @@ pub enum ErrorKind {
     Decrypt,
     /// The event manager runs already.
     AlreadyRunning,
-    /// A cursor could not be loaded or saved.
-    Cursor,
 }
 
 /// Problem details (RFC 9457), as newer control planes send them.

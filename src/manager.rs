@@ -61,6 +61,15 @@ pub const DEFAULT_SAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// one runs nothing is read: the server's side of the connection fills up and waits.
 /// A slow handler is not mistaken for a dead server.
 ///
+/// # Settings
+///
+/// Handlers and callbacks may be added at any time. What the `set_` methods set is in
+/// force from the next [`start`](Self::start), but for the handlers' time limit, which
+/// is at once. A manager is cheap to clone; clones are the same manager.
+///
+/// A handler that holds a clone of its own manager keeps it alive for ever: take what
+/// the handler needs of the agent instead.
+///
 /// # Example
 ///
 /// ```no_run
@@ -183,7 +192,7 @@ impl SseManager {
         self.inner.callbacks.set_on_auth_failure(callback);
     }
 
-    // ---- settings, in force from the next start ----
+    // ---- settings ----
 
     /// Replaces the function that fetches the state. Default is
     /// [`ControlPlane::fetch_state`].

@@ -1,5 +1,7 @@
 //! What the parser allocates and holds. A binary of its own, because the counter is its allocator.
 
+#![allow(clippy::unwrap_used)]
+
 use allocation_counter::{AllocationInfo, measure};
 use plexsphere_client::events::{SseItem, SseParser};
 

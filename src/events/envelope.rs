@@ -1,6 +1,5 @@
 //! Stage 2: the data of an event becomes an envelope.
 
-mod decode;
 mod parse;
 
 use std::fmt;
@@ -9,11 +8,10 @@ use schemars::JsonSchema;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use decode::PayloadError;
 pub use parse::EnvelopeError;
 
 use super::EventType;
-use crate::values::{RawJson, Timestamp};
+use crate::values::{DecodeError, RawJson, Timestamp, decode};
 
 /// An event as the control plane signed it.
 ///
@@ -89,8 +87,8 @@ impl SignedEnvelope {
     /// # Errors
     /// When the payload does not fit the type. The error gives the path, the line and
     /// what was expected, and never quotes a value.
-    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        decode::payload(&self.payload)
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        decode(self.payload.get().as_bytes())
     }
 
     /// The bytes that the signature covers: the five other fields in canonical form.

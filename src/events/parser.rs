@@ -13,12 +13,9 @@ use bytes::Bytes;
 use futures::Stream;
 use memchr::{memchr, memchr2};
 
+pub use crate::config::DEFAULT_EVENT_LIMIT;
 pub use item::{SseEvent, SseItem};
 pub use items::SseItems;
-
-/// How many bytes the fields of one event may hold unless
-/// [`SseParser::with_event_limit`] says otherwise: 1 MiB.
-pub const DEFAULT_EVENT_LIMIT: usize = 1024 * 1024;
 
 /// A byte order mark, which may stand once, at the very start of a stream.
 const BOM: [u8; 3] = [0xEF, 0xBB, 0xBF];
@@ -356,7 +353,11 @@ impl Block {
 /// Line by line this is what decoding the whole stream gives: line ends, colons and spaces are never part
 /// of a longer UTF-8 sequence.
 fn lossy(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
+    // `from_utf8` is several times as fast, and nearly all text is valid.
+    match str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
 }
 
 fn retry(value: &[u8]) -> Option<Duration> {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::PayloadError;
 use super::{EventType, SignedEnvelope};
 use crate::transport::generated::types;
-use crate::values::Trigger;
+use crate::values::{DecodeError, Trigger};
 
 /// A kind of event: its name and what it carries.
 ///
@@ -32,7 +31,7 @@ pub struct Event<K: EventKind> {
 }
 
 impl<K: EventKind> Event<K> {
-    pub(crate) fn decode(envelope: Arc<SignedEnvelope>) -> Result<Self, PayloadError> {
+    pub(crate) fn decode(envelope: Arc<SignedEnvelope>) -> Result<Self, DecodeError> {
         Ok(Self { payload: envelope.decode()?, envelope })
     }
 }

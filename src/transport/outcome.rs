@@ -18,8 +18,7 @@ use crate::values::decode;
 pub(crate) const ERROR_BODY_LIMIT: usize = 4 * 1024;
 
 /// Calls whose bodies carry secrets: no text of their answers is kept.
-const SECRET_BEARING: [&str; 5] =
-    ["register", "fetch_state", "rotate_keys", "fetch_secret", "report_endpoint"];
+const SECRET_BEARING: [&str; 4] = ["register", "fetch_state", "rotate_keys", "fetch_secret"];
 
 /// The error of a call that the generated code gave up.
 pub(crate) async fn from_generated<T: DeserializeOwned>(

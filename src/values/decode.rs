@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::DeserializeOwned;
@@ -8,7 +9,7 @@ pub struct DecodeError {
     path: String,
     line: usize,
     column: usize,
-    what: String,
+    problem: Cow<'static, str>,
 }
 
 impl DecodeError {
@@ -26,13 +27,18 @@ impl DecodeError {
     pub fn column(&self) -> usize {
         self.column
     }
+
+    /// What is wrong there, such as `expected a string` or ``missing field `id` ``.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
 }
 
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
-            "" => f.write_str(&self.what)?,
-            path => write!(f, "{path}: {}", self.what)?,
+            "" => f.write_str(&self.problem)?,
+            path => write!(f, "{path}: {}", self.problem)?,
         }
         match self.line {
             0 => Ok(()),
@@ -42,7 +48,13 @@ impl fmt::Display for DecodeError {
 }
 
 /// Decodes `text`. The error gives path, place and expected type, never a value.
+///
+/// Tracking the path costs an allocation a field, so only a failure pays for it.
 pub(crate) fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T, DecodeError> {
+    serde_json::from_slice(text).or_else(|_| located(text))
+}
+
+fn located<T: DeserializeOwned>(text: &[u8]) -> Result<T, DecodeError> {
     let mut json = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().iter().map(segment).collect::<String>();
@@ -53,7 +65,7 @@ pub(crate) fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T, DecodeError>
 }
 
 fn describe(path: String, error: &serde_json::Error) -> DecodeError {
-    DecodeError { path, line: error.line(), column: error.column(), what: safe_text(error) }
+    DecodeError { path, line: error.line(), column: error.column(), problem: problem(error) }
 }
 
 /// A key of a map comes from the server and may be anything: only what looks like a
@@ -72,23 +84,26 @@ fn is_field_name(key: &str) -> bool {
     key.len() <= 32 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
-/// serde quotes the value that did not fit; what it expected comes last and is
-/// the type's own text.
-fn safe_text(error: &serde_json::Error) -> String {
-    let text = error.to_string();
+/// What serde says without the part that quotes the value: what it expected comes
+/// last, and is the type's own text.
+fn problem(error: &serde_json::Error) -> Cow<'static, str> {
     if error.is_eof() {
-        return "the text ends too early".to_owned();
+        return "the text ends too early".into();
     }
     if error.is_syntax() {
-        return "this is not JSON".to_owned();
+        return "not JSON, nested too deep, a number out of range, or half a surrogate pair".into();
     }
-    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
-    if let Some((_, expected)) = text.rsplit_once(", expected ") {
-        return format!("expected {expected}");
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let text = text.strip_suffix(&place).unwrap_or(&text);
+    let starts_with = |starts: &[&str]| starts.iter().any(|start| text.starts_with(start));
+    if starts_with(&["missing field `", "duplicate field `"]) {
+        return text.to_owned().into();
     }
-    match text.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
-        Some(field) if is_field_name(field) => format!("the field `{field}` is missing"),
-        _ => "this value does not fit".to_owned(),
+    let quotes_first = starts_with(&["invalid ", "unknown "]) && !text.contains(", there are no ");
+    match text.rsplit_once(", expected ").filter(|_| quotes_first) {
+        Some((_, expected)) => format!("expected {expected}").into(),
+        None => "another value was expected".into(),
     }
 }
 
@@ -99,6 +114,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::values::{RawJson, Timestamp};
 
     #[derive(Deserialize, Debug)]
     struct Peers {
@@ -126,13 +142,13 @@ mod tests {
             text(r#"{"peers":[{"port":1},{"port":"canary"}]}"#),
             "peers[1].port: expected u16 (line 1, column 37)"
         );
-        assert_eq!(
-            text(r#"{"peers":[{}]}"#),
-            "peers[0]: the field `port` is missing (line 1, column 12)"
-        );
+        assert_eq!(text(r#"{"peers":[{}]}"#), "peers[0]: missing field `port` (line 1, column 12)");
         assert_eq!(text(""), "the text ends too early (line 1, column 0)");
-        assert_eq!(text("<html>"), "this is not JSON (line 1, column 1)");
-        assert_eq!(text("{} canary"), "this is not JSON (line 1, column 4)");
+        assert_eq!(
+            text("<html>"),
+            "not JSON, nested too deep, a number out of range, or half a surrogate pair (line 1, column 1)"
+        );
+        assert!(text("{} canary").ends_with("(line 1, column 4)"));
     }
 
     #[test]
@@ -146,6 +162,102 @@ mod tests {
         ] {
             let text = text(json);
             assert!(!text.to_lowercase().contains("canary"), "{text}");
+        }
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Entries {
+        entries: Vec<Entry>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Entry {
+        key: String,
+        payload: RawJson,
+        version: u16,
+        updated_at: Timestamp,
+        mode: Option<Mode>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Mode {
+        On,
+    }
+
+    fn entries(text: &str) -> Result<Entries, DecodeError> {
+        decode(text.as_bytes())
+    }
+
+    const GOOD: &str =
+        r#"{"key":"k","payload":{"b":1.0},"version":1,"updated_at":"2025-01-15T10:30:00Z"}"#;
+
+    #[test]
+    fn a_payload_that_fits_is_decoded_and_raw_json_in_it_kept() {
+        let all = entries(&format!(r#"{{"entries":[{GOOD}]}}"#)).unwrap().entries;
+        assert_eq!(all[0].payload.get(), r#"{"b":1.0}"#);
+    }
+
+    #[test]
+    fn an_error_says_where_and_what_was_expected_and_quotes_nothing() {
+        for (from, to, path, problem) in [
+            (r#""version":1"#, r#""version":"canary""#, "entries[1].version", "expected u16"),
+            (r#""version":1"#, r#""version":717273"#, "entries[1].version", "expected u16"),
+            (
+                r#""version":1"#,
+                r#""version":"canary, expected canary, no""#,
+                "entries[1].version",
+                "expected u16",
+            ),
+            ("2025-01-15", "canary", "entries[1].updated_at", "expected an RFC 3339 time"),
+            (r#""key":"k""#, r#""other":"canary""#, "entries[1]", "missing field `key`"),
+            (r#""key":"k""#, r#""mode":"canary""#, "entries[1].mode", "expected `on`"),
+        ] {
+            let bad = GOOD.replace(from, to);
+            let error = entries(&format!("{{\"entries\":[{GOOD},\n{bad}]}}")).unwrap_err();
+            assert_eq!((error.path(), error.line()), (path, 2), "{error}");
+            assert_eq!(error.problem(), problem);
+            assert!(error.column() > 0);
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("canary") && !shown.contains("717273"), "{shown}");
+        }
+        assert_eq!(entries("7").unwrap_err().path(), "");
+    }
+
+    #[test]
+    fn an_error_of_a_type_of_its_own_is_not_repeated() {
+        #[derive(Debug)]
+        struct Talkative;
+
+        impl<'de> Deserialize<'de> for Talkative {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Err(serde::de::Error::custom(format!("bad text, expected {text}")))
+            }
+        }
+
+        #[derive(Debug, Deserialize)]
+        enum Nothing {}
+
+        let canary = br#""canary, expected canary""#;
+        let errors =
+            [decode::<Talkative>(canary).unwrap_err(), decode::<Nothing>(canary).unwrap_err()];
+        for error in errors {
+            assert_eq!(error.problem(), "another value was expected");
+            assert!(!format!("{error} {error:?}").contains("canary"));
+        }
+    }
+
+    #[test]
+    fn what_serde_json_cannot_decode_is_an_error_too() {
+        for text in ["[".repeat(200) + &"]".repeat(200), "1E400".into(), r#""\ud800""#.into()] {
+            assert!(
+                decode::<serde_json::Value>(text.as_bytes())
+                    .unwrap_err()
+                    .problem()
+                    .starts_with("not JSON"),
+                "{text}"
+            );
         }
     }
 }
