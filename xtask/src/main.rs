@@ -3,6 +3,7 @@
 use std::env;
 use std::process::ExitCode;
 
+mod against;
 mod judge;
 mod repo;
 mod report;
@@ -21,6 +22,8 @@ usage: cargo xtask TASK
 
   verify-spec [--json]           checks the contract: document, surface, wrappers, types, wire
   verify-spec --bless            renews openapi/surface.txt
+  verify-spec --against OLD [--json]
+                                 says what changed since OLD, a file or git:REVISION
   tidy [--json]                  checks the house rules: imports, lengths, tests
 ";
 
@@ -44,6 +47,12 @@ fn run(arguments: &[String]) -> Result<bool, String> {
         ["verify-spec"] => verify::run(&repo).map(|lines| report::show(&lines)),
         ["verify-spec", "--json"] => verify::run(&repo).map(|lines| report::show_json(&lines)),
         ["verify-spec", "--bless"] => verify::surface::bless(&repo).map(|said| report::say(&said)),
+        ["verify-spec", "--against", old] => {
+            against::run(&repo, old, false).map(|said| report::say(&said))
+        }
+        ["verify-spec", "--against", old, "--json"] => {
+            against::run(&repo, old, true).map(|said| report::say(&said))
+        }
         ["tidy"] => tidy::run(&repo).map(|lines| report::show(&lines)),
         ["tidy", "--json"] => tidy::run(&repo).map(|lines| report::show_json(&lines)),
         _ => Err(USAGE.to_owned()),

@@ -9,6 +9,7 @@ mod document;
 mod document_tests;
 mod prose;
 mod readings;
+mod suite;
 pub mod surface;
 
 /// Runs every check. A document that cannot be read ends it: nothing else has a meaning then.
@@ -17,5 +18,11 @@ pub fn run(repo: &Repo) -> Result<Vec<Line>, String> {
         Ok(spec) => spec,
         Err(problem) => return Ok(vec![Line::new("document", "not readable", vec![problem])]),
     };
-    Ok(vec![document::check(&spec), surface::check(repo, &spec), readings::check(repo, &spec)])
+    Ok(vec![
+        document::check(&spec),
+        surface::check(repo, &spec),
+        readings::check(repo, &spec),
+        suite::types(repo),
+        suite::wire(repo),
+    ])
 }
