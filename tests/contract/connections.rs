@@ -75,7 +75,7 @@ async fn a_port_where_nobody_listens_is_a_connect_error() {
         assert!(error.is_retryable() && !error.is_timeout());
         assert!(error.to_string().to_lowercase().contains("refused"), "{error}");
     }
-    mock.open_port();
+    mock.open_port().await;
     mock.script_always("ping", Answer::status(204));
     let back = async {
         while api.ping().await.is_err() {
