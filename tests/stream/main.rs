@@ -1,4 +1,15 @@
 //! The event layer, from bytes to handlers.
 
+mod auth;
+mod cursor;
+mod delivery;
+mod faults;
+mod keys;
+mod lifecycle;
 mod parser;
+mod reconcile;
+mod reconnecting;
 mod signatures;
+mod skipped;
+mod status;
+mod support;
