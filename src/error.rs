@@ -248,12 +248,13 @@ impl Error {
     /// A call that changes something may have taken effect although it failed this way.
     pub fn is_retryable(&self) -> bool {
         use ErrorKind as K;
-        match self.kind() {
+        let html = self.0.answer.as_ref().is_some_and(|answer| answer.html);
+        html || match self.kind() {
             K::Connect | K::Timeout | K::IdleTimeout | K::Transport => true,
             K::RateLimit | K::UnexpectedContent => true,
             K::Server => self.status() != Some(501),
             K::Status => matches!(self.status(), Some(408 | 425)),
-            _ => self.0.answer.as_ref().is_some_and(|answer| answer.html),
+            _ => false,
         }
     }
 }

@@ -5,6 +5,7 @@ mod clock;
 mod deliveries;
 mod driver;
 mod failure;
+mod guarded;
 mod reconcile;
 mod saver;
 mod signals;
@@ -30,7 +31,8 @@ use crate::types::StateResponse;
 use crate::values::Secret;
 
 use callbacks::Callbacks;
-use driver::Driver;
+use driver::{Driver, Kept};
+use guarded::Guarded;
 use signals::Signals;
 
 pub use callbacks::{SkipReason, Skipped};
@@ -109,6 +111,7 @@ pub(crate) struct Inner {
     signals: Signals,
     status: StatusCell,
     running: AtomicBool,
+    kept: Mutex<Kept>,
 }
 
 #[derive(Clone)]
@@ -129,7 +132,7 @@ impl SseManager {
         Self {
             inner: Arc::new(Inner {
                 control_plane,
-                verifier: Arc::new(verifier),
+                verifier: Arc::new(Guarded(verifier)),
                 dispatcher: EventDispatcher::new(),
                 callbacks: Callbacks::default(),
                 settings: Mutex::new(Settings {
@@ -141,6 +144,7 @@ impl SseManager {
                 signals: Signals::new(),
                 status: StatusCell::new(),
                 running: AtomicBool::new(false),
+                kept: Mutex::default(),
             }),
         }
     }
@@ -246,8 +250,9 @@ impl SseManager {
         self.inner.dispatcher.set_handler_time_limit(limit);
     }
 
-    /// Keeps the position in the stream over restarts, for example in a
-    /// [`FileCursorStore`](crate::events::FileCursorStore). Default is in memory only.
+    /// Keeps the position in the stream over restarts of the process, for example in a
+    /// [`FileCursorStore`](crate::events::FileCursorStore). Default is in memory only,
+    /// from one `start` of this manager to the next. It is loaded by the first `start`.
     pub fn set_cursor_store(&self, store: impl CursorStore) {
         self.inner.settings().store = Some(Arc::new(store));
     }
@@ -329,7 +334,7 @@ impl SseManager {
 
     /// Ends [`start`](Self::start) or the stream: no further event is taken, and the
     /// running handler has the [grace](Self::set_shutdown_grace) to end. Works from
-    /// anywhere and at any time; before `start`, that `start` returns at once.
+    /// anywhere and at any time; before `start`, the next `start` returns at once.
     pub fn shutdown(&self) {
         self.inner.signals.shut_down();
     }
@@ -371,6 +376,10 @@ impl SseManager {
 impl Inner {
     fn settings(&self) -> MutexGuard<'_, Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

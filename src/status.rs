@@ -158,6 +158,7 @@ impl StatusCell {
             if changed {
                 tracing::info!(from = status.mode.as_str(), to = mode.as_str(), "event stream");
                 status.mode = mode;
+                status.healthy &= mode == Mode::Streaming;
                 status.since = Some(SystemTime::now());
             }
             let changed = changed || status.next_attempt_at != next_attempt_at;

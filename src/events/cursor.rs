@@ -14,6 +14,9 @@ use crate::error::BoxError;
 /// How many handled event ids are remembered: 4,096.
 pub const DEFAULT_HANDLED_WINDOW: usize = 4096;
 
+/// The longest id that is sent back: servers refuse longer header lines.
+const MAX_ID_BYTES: usize = 4096;
+
 /// What has to survive a restart for the stream to go on where it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -168,10 +171,10 @@ impl Cursor {
 
     /// Moves to the id that stood in the block of a settled event; an empty one
     /// resets the position, and `None` (the block had no id) leaves it. An id that
-    /// could not be sent in a header is left out, and `false` says so.
+    /// could not be sent in a header, or is too long for one, is left out, and `false` says so.
     pub(crate) fn move_to(&mut self, id: Option<&str>) -> bool {
         let Some(id) = id else { return true };
-        if id.chars().any(char::is_control) {
+        if id.len() > MAX_ID_BYTES || id.chars().any(char::is_control) {
             return false;
         }
         self.last_event_id = (!id.is_empty()).then(|| id.into());
@@ -263,7 +266,7 @@ mod tests {
     fn ids_that_no_header_takes_do_not_block_the_next_connect() {
         let mut cursor = Cursor::default();
         assert!(cursor.move_to(Some("17")));
-        for bad in ["a\u{0}", "a\r", "a\u{7f}"] {
+        for bad in ["a\u{0}", "a\r", "a\u{7f}", &"a".repeat(MAX_ID_BYTES + 1)] {
             assert!(!cursor.move_to(Some(bad)));
         }
         assert!(cursor.move_to(None));

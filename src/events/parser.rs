@@ -37,16 +37,16 @@ const KEPT_CAPACITY: usize = 64 * 1024;
 /// [with the last event id](Self::with_last_event_id) of the old.
 ///
 /// Time is linear in the bytes. Memory is bounded by the event limit: the parser holds one block
-/// and the last event id, each no larger than the limit (but for bad UTF-8 in an id or a type, where each
-/// byte may become three).
+/// and the last event id, each no larger than the limit (but for bad UTF-8 in an id or a type,
+/// where each byte may become three).
 ///
 /// # Oversized events
 ///
 /// The type, the id and the data of one block, and the line being read, share the event limit (by
-/// default [`DEFAULT_EVENT_LIMIT`]), counted in bytes as they came. A block that needs more loses its data:
-/// it is read to its end and reported as [`SseItem::Oversized`], and the stream goes on. Its other
-/// fields that fit still count, as the algorithm has it: a `retry:` is honoured and an id becomes
-/// the last event id. Comments and unknown fields are never too long.
+/// default [`DEFAULT_EVENT_LIMIT`]), counted in bytes as they came. A block that needs more loses
+/// its data: it is read to its end and reported as [`SseItem::Oversized`], and the stream goes
+/// on. Its other fields that fit still count, as the algorithm has it: a `retry:` is honoured and
+/// an id becomes the last event id. Comments and unknown fields are never too long.
 ///
 /// # Examples
 ///
@@ -154,7 +154,8 @@ impl SseParser {
     /// Reads a chunk and yields its items.
     ///
     /// Bytes are read as items are asked for. Run the iterator to its end: what it has not
-    /// reached when it is dropped is lost. [`next_item`](Self::next_item) leaves the rest with the caller.
+    /// reached when it is dropped is lost. [`next_item`](Self::next_item) leaves the rest with
+    /// the caller.
     #[must_use = "the bytes are read as the iterator is run"]
     pub fn feed<'a>(&'a mut self, bytes: &'a [u8]) -> impl Iterator<Item = SseItem> + use<'a> {
         let mut input = bytes;
@@ -178,8 +179,8 @@ impl SseParser {
 
     /// How many bytes have been read.
     ///
-    /// It grows with comments that nobody asked for and with unfinished lines too, so it tells whether the
-    /// server is alive.
+    /// It grows with comments that nobody asked for and with unfinished lines too, so it tells
+    /// whether the server is alive.
     pub fn bytes_seen(&self) -> u64 {
         self.bytes_seen
     }
@@ -350,8 +351,8 @@ impl Block {
     }
 }
 
-/// Line by line this is what decoding the whole stream gives: line ends, colons and spaces are never part
-/// of a longer UTF-8 sequence.
+/// Line by line this is what decoding the whole stream gives: line ends, colons and spaces are
+/// never part of a longer UTF-8 sequence.
 fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     // `from_utf8` is several times as fast, and nearly all text is valid.
     match str::from_utf8(bytes) {
@@ -370,7 +371,8 @@ fn retry(value: &[u8]) -> Option<Duration> {
     Some(Duration::from_millis(millis))
 }
 
-/// Appends, with room for one byte more. A buffer grows by doubling, but only as far as `most` bytes need.
+/// Appends, with room for one byte more. A buffer grows by doubling, but only as far as `most`
+/// bytes need.
 fn append(buffer: &mut Vec<u8>, bytes: &[u8], most: usize) {
     let needed = buffer.len() + bytes.len() + 1;
     if needed > buffer.capacity() {

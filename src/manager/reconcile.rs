@@ -36,9 +36,9 @@ impl Reconcile {
         self.due_at().is_some_and(|at| at <= now)
     }
 
-    /// Whether a fetch asked for now could run now.
-    pub(crate) fn is_free(&self, now: Duration) -> bool {
-        self.not_before <= now
+    /// From when on a fetch that is asked for may run.
+    pub(crate) fn free_at(&self) -> Duration {
+        self.not_before
     }
 
     /// A fetch went well. The next may follow after a gap, which doubles while they

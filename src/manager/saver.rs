@@ -20,17 +20,35 @@ pub(crate) struct Saver {
     interval: Duration,
     next: Instant,
     saved_version: u64,
-    running: Option<JoinHandle<(Result<(), BoxError>, Duration)>>,
+    running: Option<Saving>,
 }
+
+/// A save that runs: how it went, and how long it took.
+pub(crate) type Saving = JoinHandle<(Result<(), BoxError>, Duration)>;
 
 impl Saver {
     pub(crate) fn new(store: Option<Arc<dyn CursorStore>>, interval: Duration) -> Self {
         Self { store, interval, next: Instant::now(), saved_version: 0, running: None }
     }
 
+    /// Has a save of an earlier run come first, so that there is one call at a time.
+    pub(crate) fn take_over(&mut self, saving: Option<Saving>) {
+        self.running = self.running.take().or(saving);
+    }
+
+    /// The save that runs, for a later run to take over.
+    pub(crate) fn running(&mut self) -> Option<Saving> {
+        self.running.take()
+    }
+
     /// The checkpoint saved last; a store that fails is one that has none.
     pub(crate) async fn load(&mut self) -> Option<Checkpoint> {
         let store = Arc::clone(self.store.as_ref()?);
+        if let Some(running) = &mut self.running {
+            // How it went does not matter: what it left is read now.
+            let _ = running.await;
+            self.running = None;
+        }
         let loaded = tokio::task::spawn_blocking(move || store.load()).await;
         match loaded.unwrap_or_else(|_| Err(super::panicked("the cursor store"))) {
             Ok(checkpoint) => checkpoint,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::{Notify, watch};
 
 /// Requests that wait until the driver takes them up.
@@ -29,7 +30,7 @@ impl Signals {
         *self.shutdown.borrow()
     }
 
-    /// Once a shutdown has been carried out, the manager may be started again.
+    /// The run that was shut down has ended: the manager may be started again.
     pub(crate) fn shutdown_done(&self) {
         self.shutdown.send_replace(false);
     }
@@ -51,6 +52,18 @@ impl Signals {
 
     pub(crate) async fn reconcile_requested(&self) {
         self.reconcile.notified().await;
+    }
+
+    /// Such a request, but none before that time has passed.
+    pub(crate) async fn reconcile_requested_after(&self, wait: Duration) {
+        tokio::time::sleep(wait).await;
+        self.reconcile.notified().await;
+    }
+
+    /// Requests of before the start are met by the start itself.
+    pub(crate) fn forget_requests(&self) {
+        let _ = self.reconcile.notified().now_or_never();
+        let _ = self.network.notified().now_or_never();
     }
 
     pub(crate) fn network_changed(&self) {

@@ -1,6 +1,7 @@
-use std::io::Write;
+use std::io::{Read, Write};
 
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
 /// A request body of more bytes than this goes out compressed.
@@ -16,18 +17,24 @@ pub(crate) fn compress(body: &[u8]) -> Option<Vec<u8>> {
     encoder.write_all(body).and_then(|()| encoder.finish()).ok()
 }
 
+/// Up to `limit` bytes of what `packed`, or its undamaged start, unpacks to.
+pub(crate) fn start_of(packed: &[u8], limit: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    // What came before the damage is in `text`.
+    let _ = GzDecoder::new(packed).take(limit as u64).read_to_end(&mut text);
+    text
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
 
     #[test]
     fn the_limit_is_1024_bytes_and_the_text_survives() {
         assert!(compress(&[b'x'; 1024]).is_none());
         let packed = compress(&[b'x'; 1025]).unwrap();
-        let mut text = Vec::new();
-        flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut text).unwrap();
-        assert_eq!(text, [b'x'; 1025]);
+        assert_eq!(start_of(&packed, 5000), [b'x'; 1025]);
+        assert_eq!(start_of(&packed, 7), [b'x'; 7]);
+        assert!(start_of(b"not gzip", 7).is_empty());
     }
 }

@@ -1,8 +1,8 @@
 //! The one place that every request passes.
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE,
-    HeaderMap, HeaderValue, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT,
 };
 use progenitor_client::{ClientHooks, ClientInfo, OperationInfo};
 use reqwest::{Request, Response, ResponseBuilderExt};
@@ -29,6 +29,10 @@ impl ClientHooks<Call> for generated::Client {
         }
         let packed = request.body().and_then(|body| body.as_bytes()).and_then(gzip::compress);
         set_headers(request.headers_mut(), info.operation_id, call);
+        if request.method() == http::Method::POST && request.body().is_none() {
+            // Some servers and proxies answer 411 to a POST that does not say how long it is.
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         if let Some(packed) = packed {
             request.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             *request.body_mut() = Some(packed.into());

@@ -12,3 +12,4 @@ pub(crate) mod pool;
 pub(crate) mod retry_after;
 pub(crate) mod segment;
 pub(crate) mod stream;
+pub(crate) mod tls;

@@ -1,21 +1,28 @@
 //! The only place that makes an [`Error`] of an answer or of a broken connection.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
-use http::header::{CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::context::Call;
+use super::gzip;
 use super::limit::is_too_large;
 use super::retry_after::retry_after;
+use super::tls;
 use crate::error::{Answer, BoxError, Error, ErrorKind, Problem};
 use crate::values::decode;
 
-/// How much of an error's body is read.
+/// How much of an error's body is kept.
 pub(crate) const ERROR_BODY_LIMIT: usize = 4 * 1024;
+/// How much of it is read: a body that ends within this leaves its connection fit for
+/// the next call.
+const ERROR_BODY_READ: usize = 64 * 1024;
+/// How long reading it may take.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
 
 /// Calls whose bodies carry secrets: no text of their answers is kept.
 const SECRET_BEARING: [&str; 4] = ["register", "fetch_state", "rotate_keys", "fetch_secret"];
@@ -54,7 +61,7 @@ pub(crate) async fn from_answer(
 ) -> Error {
     let status = response.status();
     let headers = response.headers().clone();
-    let body = read_start(response).await;
+    let body = unpacked(&headers, read_start(response).await);
     let html = is_html(&headers, &body);
     let secret = SECRET_BEARING.contains(&operation);
     let problem = problem(&headers, &body).filter(|_| !secret);
@@ -73,7 +80,7 @@ pub(crate) async fn from_answer(
         retry_after: retry_after(&headers, SystemTime::now()),
         html,
         problem,
-        body: (!secret && !body.is_empty()).then(|| String::from_utf8_lossy(&body).into_owned()),
+        body: (!secret && !body.is_empty()).then(|| text_of(&body)),
         token_generation: call.token_generation(),
     })
 }
@@ -113,7 +120,7 @@ pub(crate) fn from_transport(error: reqwest::Error) -> Error {
     } else if error.is_timeout() {
         (ErrorKind::Timeout, "no whole answer within request_timeout")
     } else if error.is_connect() {
-        (ErrorKind::Connect, "no connection to the control plane")
+        (ErrorKind::Connect, tls::advice(&error).unwrap_or("no connection to the control plane"))
     } else if error.is_builder() {
         (ErrorKind::InvalidRequest, "the request cannot be built")
     } else if error.is_decode() {
@@ -182,20 +189,42 @@ fn redirect_advice(headers: &HeaderMap) -> String {
     }
 }
 
+/// The start of an error's body. The status is what counts: a body that breaks off or
+/// stalls does not hide it.
 async fn read_start(response: reqwest::Response) -> Vec<u8> {
     let mut body = Vec::new();
     let mut chunks = response.bytes_stream();
-    while body.len() < ERROR_BODY_LIMIT {
-        match chunks.next().await {
-            Some(Ok(chunk)) => {
-                let room = ERROR_BODY_LIMIT - body.len();
-                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            }
-            // The status is what counts: a body that breaks off does not hide it.
-            Some(Err(_)) | None => return body,
+    let reading = async {
+        let mut read = 0;
+        while read <= ERROR_BODY_READ
+            && let Some(Ok(chunk)) = chunks.next().await
+        {
+            read += chunk.len();
+            let room = ERROR_BODY_LIMIT - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
-    }
+    };
+    let _ = tokio::time::timeout(ERROR_BODY_TIME, reading).await;
     body
+}
+
+/// The body of a stream's error, should it be compressed although plain bytes were
+/// asked for; of any other call it is unpacked already.
+fn unpacked(headers: &HeaderMap, body: Vec<u8>) -> Vec<u8> {
+    match headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes()) {
+        None | Some(b"identity") => body,
+        Some(b"gzip") => gzip::start_of(&body, ERROR_BODY_LIMIT),
+        Some(_) => Vec::new(),
+    }
+}
+
+/// At most [`ERROR_BODY_LIMIT`] bytes of text, although each bad byte becomes three.
+fn text_of(body: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(body).into_owned();
+    while text.len() > ERROR_BODY_LIMIT {
+        text.pop();
+    }
+    text
 }
 
 fn problem(headers: &HeaderMap, body: &[u8]) -> Option<Problem> {

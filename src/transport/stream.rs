@@ -119,19 +119,15 @@ impl Transport {
     {
         let (call, client) = self.stream_client();
         let limit = self.config.header_timeout;
-        let opened = async {
-            match run(client).await {
-                Ok(value) => self.check(operation, call, value),
-                Err(error) => Err(outcome::from_generated::<()>(operation, &call, error).await),
-            }
-        };
-        let result = tokio::time::timeout(limit, opened).await.unwrap_or_else(|_| {
-            Err(Error::new(
+        let result = match tokio::time::timeout(limit, run(client)).await {
+            Ok(Ok(value)) => self.check(operation, call, value),
+            Ok(Err(error)) => Err(outcome::from_generated::<()>(operation, &call, error).await),
+            Err(_) => Err(Error::new(
                 ErrorKind::Timeout,
                 format!("no headers within header_timeout ({limit:?})"),
             )
-            .in_operation(operation))
-        });
+            .in_operation(operation)),
+        };
         self.note(&result);
         result
     }

@@ -16,8 +16,9 @@ pub enum SseItem {
     Comment(String),
     /// A `retry:` line: the server wants this wait before a reconnect.
     ///
-    /// It is in force when it arrives, and stands alone: no event needs to follow. A number of milliseconds that is too
-    /// large for a `u64` is the largest. The value is the server's; clamp it before use.
+    /// It is in force when it arrives, and stands alone: no event needs to follow. A number of
+    /// milliseconds that is too large for a `u64` is the largest. The value is the server's;
+    /// clamp it before use.
     Retry(Duration),
     /// A block that was larger than the event limit has been skipped. Reported at its end.
     ///

@@ -11,12 +11,13 @@ use super::{SseItem, SseParser};
 
 /// The items of a stream of chunks, made by [`SseParser::stream`].
 ///
-/// It ends when the chunks end, and drops an unfinished block. An error of the source passes through; if
-/// the source goes on after it, so does this stream.
+/// It ends when the chunks end, and drops an unfinished block. An error of the source passes
+/// through; if the source goes on after it, so does this stream.
 ///
 /// # Cancel safety
 ///
-/// Waiting for the next item (`StreamExt::next`) can be given up at any time: what was read stays in here.
+/// Waiting for the next item (`StreamExt::next`) can be given up at any time: what was read stays
+/// in here.
 ///
 /// # Backpressure
 ///
@@ -31,7 +32,7 @@ use super::{SseItem, SseParser};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> std::io::Result<()> {
-/// let chunks = ["data: he", "llo\n", "\n"].map(|chunk| Ok(Bytes::from(chunk)));
+/// let chunks = ["data: he", "llo\n", "\n"].map(Bytes::from).map(Ok::<_, std::io::Error>);
 /// let mut items = SseParser::new().stream(stream::iter(chunks));
 /// while let Some(item) = items.next().await {
 ///     if let SseItem::Event(event) = item? {

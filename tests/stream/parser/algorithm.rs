@@ -1,5 +1,6 @@
 //! The WHATWG algorithm written down plainly: the whole stream decoded first, then cut into
-//! lines, then line by line. It is slow and holds everything, and that is what makes it easy to trust.
+//! lines, then line by line. It is slow and holds everything, and that is what makes it easy to
+//! trust.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Time is linear in the bytes. `cargo test --release --test stream speed -- --nocapture` shows the figures.
+//! Time is linear in the bytes. `cargo test --release --test stream speed -- --nocapture` shows
+//! the figures.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

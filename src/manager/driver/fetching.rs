@@ -1,0 +1,88 @@
+//! The state: fetched after a gap, and handed to its handlers.
+
+use std::sync::Arc;
+
+use super::{Driver, Pending, Report};
+use crate::events::{Failure, run_guarded};
+use crate::manager::{Inner, line};
+use crate::reconnect::Input;
+use crate::types::{SigningKeys, StateResponse};
+
+impl Driver {
+    pub(super) async fn fetch(&mut self) -> Option<Pending> {
+        let inner = Arc::clone(&self.inner);
+        let fetched = tokio::select! {
+            biased;
+            () = inner.signals.shutdown() => return None,
+            () = inner.signals.network_has_changed() => {
+                self.step(Input::NetworkChanged);
+                return None;
+            }
+            fetched = inner.callbacks.poll(&inner.control_plane, &self.node_id) => fetched,
+        };
+        let now = self.clock.now();
+        if let Some(held) = &mut self.second_look {
+            held.fetched = true;
+        }
+        match fetched {
+            Ok(state) => {
+                self.reconcile.done(now);
+                Some(self.fetched(state))
+            }
+            Err(error) => {
+                self.reconcile.failed(now);
+                tracing::warn!(%error, "the state cannot be fetched; the stream stays open");
+                inner.status.update(|status| {
+                    status.counters.state_failures += 1;
+                    status.last_error = Some(line(&error));
+                });
+                None
+            }
+        }
+    }
+
+    pub(super) fn fetched(&mut self, state: StateResponse) -> Pending {
+        self.inner.status.count(|c| c.states += 1);
+        if let Some(keys) = &state.signing_keys {
+            self.trust(keys);
+        }
+        Pending::State(Arc::new(state))
+    }
+
+    pub(super) fn trust(&self, keys: &SigningKeys) {
+        if let Err(error) = self.inner.verifier.update_keys(keys) {
+            tracing::error!(%error, "the signing keys cannot be used: the ones before stay");
+        }
+    }
+}
+
+impl Inner {
+    /// Runs the handlers of a delivery.
+    pub(in crate::manager) async fn handle(&self, pending: &Pending) -> Report {
+        let state = match pending {
+            Pending::Event { event, .. } => return self.dispatcher.dispatch(event).await,
+            Pending::State(state) => state,
+        };
+        let mut report = Report::default();
+        for handler in self.callbacks.state_handlers() {
+            report.handlers += 1;
+            let limit = self.dispatcher.handler_time_limit();
+            match run_guarded(handler.as_ref(), Arc::clone(state), limit).await {
+                None => {}
+                Some(Failure::Error(error)) => {
+                    report.errors += 1;
+                    tracing::warn!(%error, "state handler failed");
+                }
+                Some(Failure::Panic) => {
+                    report.panics += 1;
+                    tracing::error!("state handler panicked");
+                }
+                Some(Failure::TimedOut) => {
+                    report.timeouts += 1;
+                    tracing::warn!("state handler ran out of time");
+                }
+            }
+        }
+        report
+    }
+}

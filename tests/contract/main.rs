@@ -1,0 +1,22 @@
+//! The client against the contract: every call over a real socket, recorded by the mock.
+//!
+//! `calls` is the table of all operations that the other modules loop over.
+
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used)]
+
+mod calls;
+mod connections;
+mod decoding;
+mod errors;
+mod limits;
+mod reality;
+mod redirects;
+mod requests;
+mod secrets;
+mod support;
+mod timeouts;
+mod tls;
+mod tokens;
+mod types;
+mod wire;

@@ -1,0 +1,80 @@
+//! How much memory an answer costs that is larger than its limit.
+//!
+//! A test binary of its own with one test, so that nothing else uses memory: before each
+//! case the kernel's high-water mark of resident memory (`VmHWM`) is set back, and after
+//! it the mark is compared with what was in use. The server runs in the same process and
+//! is counted too. Elsewhere than on Linux there is no such mark, and nothing is measured.
+
+#![cfg(target_os = "linux")]
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use futures::StreamExt;
+use plexsphere_client::{Config, ControlPlane, Error, ErrorKind};
+use plexsphere_mock::{Answer, MockControlPlane};
+use serde_json::Value;
+
+const MEBIBYTE: u64 = 1024 * 1024;
+
+/// A line of `/proc/self/status` in bytes.
+fn status(name: &str) -> u64 {
+    let text = fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() * 1024
+}
+
+/// Sets `VmHWM` back to what is in use now.
+fn reset_peak() {
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+async fn peak_of(what: &str, run: impl Future<Output = ()>) {
+    reset_peak();
+    let before = status("VmRSS");
+    run.await;
+    let more = status("VmHWM").saturating_sub(before);
+    println!("{what}: {:.1} MiB more at the peak", more as f64 / MEBIBYTE as f64);
+    assert!(more < 64 * MEBIBYTE, "{what}: {more} bytes");
+}
+
+fn assert_too_large(error: Error) {
+    assert_eq!(error.kind(), ErrorKind::ResponseTooLarge, "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_over_its_limit_costs_less_than_64_mib() {
+    let mock = MockControlPlane::start().await.unwrap();
+    let api = ControlPlane::new(Config::new(mock.url()).unwrap(), "1").unwrap();
+    api.set_auth_token("t").unwrap();
+
+    let bomb = Answer::status(200).repeat("[", 50 * MEBIBYTE).gzip();
+    for _ in 0..2 {
+        mock.script("fetch_state", bomb.clone());
+        let run = async { assert_too_large(api.fetch_state("n").await.unwrap_err()) };
+        peak_of("a gzip bomb of 50 MiB", run).await;
+    }
+    mock.script("fetch_state", Answer::status(200).repeat(" ", 64 * MEBIBYTE));
+    let run = async { assert_too_large(api.fetch_state("n").await.unwrap_err()) };
+    peak_of("a plain body of 64 MiB", run).await;
+
+    mock.script("/v1/x", Answer::status(200).endless("x"));
+    let run = async { assert_too_large(api.get_json::<Value>("/v1/x").await.unwrap_err()) };
+    peak_of("a body without an end", run).await;
+
+    mock.script("fetch_state", bomb.with_status(500));
+    let run = async { assert!(api.fetch_state("n").await.unwrap_err().is_server()) };
+    peak_of("a gzip bomb as an error", run).await;
+
+    mock.script("fetch_artifact", Answer::status(200).repeat("x", 256 * MEBIBYTE));
+    let run = async {
+        let mut artifact = api.fetch_artifact("v", "o", "a").await.unwrap();
+        let mut length = 0;
+        while let Some(chunk) = artifact.next().await {
+            length += chunk.unwrap().len() as u64;
+        }
+        assert_eq!(length, 256 * MEBIBYTE);
+    };
+    peak_of("an artifact of 256 MiB, streamed", run).await;
+}
