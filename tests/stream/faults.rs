@@ -140,7 +140,7 @@ async fn a_server_that_dies_and_comes_back_loses_nothing() {
         sent.extend(rig.publish_some(20));
         let failures = agent.status().counters.failures;
         agent.status_until(|s| s.counters.failures > failures + 1).await;
-        rig.mock.open_port();
+        rig.mock.open_port().await;
         assert_eq!(agent.events.has(sent.len()).await, sent);
     }
     agent.stop().await;

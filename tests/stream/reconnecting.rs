@@ -378,7 +378,7 @@ async fn a_network_that_fails_in_every_way_stops_nothing() {
     sent.extend(rig.publish_some(2));
     agent.status_until(|s| s.counters.failures >= 6).await;
     rig.mock.refuse_connections(3);
-    rig.mock.open_port();
+    rig.mock.open_port().await;
     assert_eq!(agent.events.has(sent.len()).await, sent);
     agent.stop().await;
 }
