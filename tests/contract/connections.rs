@@ -79,6 +79,7 @@ async fn a_port_where_nobody_listens_is_a_connect_error() {
     mock.script_always("ping", Answer::status(204));
     let back = async {
         while api.ping().await.is_err() {
+            // real time: a real port is opened, and asked again until it answers.
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
