@@ -10,6 +10,7 @@
 use crate::artifact::Artifact;
 use crate::client::ControlPlane;
 use crate::error::{Error, ErrorKind};
+use crate::transport::pool::Lane;
 use crate::transport::segment;
 use crate::transport::stream::SseResponse;
 use crate::types;
@@ -346,7 +347,7 @@ impl ControlPlane {
             return Err(Error::new(ErrorKind::InvalidRequest, text).in_operation(NAME));
         }
         self.transport
-            .open(NAME, async |api| api.connect_sse(node_id, last_event_id).await)
+            .open(NAME, Lane::Events, async |api| api.connect_sse(node_id, last_event_id).await)
             .await?
             .into_events()
             .map_err(|e| e.in_operation(NAME))
@@ -373,9 +374,10 @@ impl ControlPlane {
         const NAME: &str = "fetch_artifact";
         check(NAME, &[("version", version), ("os", os), ("arch", arch)])?;
         self.transport
-            .open(NAME, async |api| api.fetch_artifact(version, os, arch).await)
+            .open(NAME, Lane::Artifacts, async |api| api.fetch_artifact(version, os, arch).await)
             .await
-            .map(Artifact::new)
+            .and_then(Artifact::new)
+            .map_err(|e| e.in_operation(NAME))
     }
 }
 

@@ -121,7 +121,7 @@ impl EventDispatcher {
     /// payload that does not fit counts as an error of the handler.
     pub fn on<K: EventKind>(&self, handler: impl Handler<Event<K>>) {
         let handler = boxed(handler);
-        self.register(K::TYPE, move |envelope: Arc<SignedEnvelope>| {
+        self.register(K::event_type(), move |envelope: Arc<SignedEnvelope>| {
             let decoded = Event::<K>::decode(envelope).map(|event| handler(event));
             async move { decoded?.await }
         });
