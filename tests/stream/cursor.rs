@@ -67,7 +67,7 @@ async fn parity_2h_an_event_that_was_handled_is_not_handled_twice() {
 fn stored(rig: &Rig, path: &Path) -> Agent {
     let agent = rig.agent();
     agent.manager.set_cursor_store(FileCursorStore::new(path));
-    agent.manager.set_save_interval(ms(5));
+    agent.manager.set_save_interval(ms(5)).unwrap();
     agent
 }
 
@@ -194,7 +194,7 @@ async fn l1_a_store_that_fails_or_panics_ends_nothing() {
     let mut sent = Vec::new();
     let mut agent = rig.agent();
     agent.manager.set_cursor_store(store.clone());
-    agent.manager.set_save_interval(ms(1));
+    agent.manager.set_save_interval(ms(1)).unwrap();
     for round in 0..4 {
         agent.start();
         rig.mock.wait_for_streams(&rig.node_id, 1, LIMIT).await;

@@ -181,7 +181,7 @@ async fn a_shutdown_waits_for_the_running_handler_and_may_come_from_it() {
 async fn after_the_grace_the_handler_is_dropped_and_its_event_comes_again() {
     let rig = Rig::new().await;
     let mut agent = rig.agent();
-    agent.manager.set_shutdown_grace(ms(150));
+    agent.manager.set_shutdown_grace(ms(150)).unwrap();
     let (log, hang) = (Log::default(), Arc::new(AtomicBool::new(false)));
     let hangs = hang.clone();
     agent.manager.register_handler(
