@@ -7,6 +7,7 @@ mod faults;
 mod keys;
 mod lifecycle;
 mod parser;
+mod patience;
 mod reconcile;
 mod reconnecting;
 mod signatures;
