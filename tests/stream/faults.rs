@@ -53,10 +53,12 @@ async fn issue_3_6_every_intact_event_is_handled_once_in_order() {
     // A stream without an id to resume from starts from now: the first event sets it.
     let mut sent = vec![rig.publish()];
     agent.status_until(|s| s.counters.events == 1).await;
-    let closes = [Close::MidFrame, Close::Reset, Close::Cut, Close::End];
+    // A reset throws away what was sent and not read yet, so it is no rule: nothing might ever arrive.
+    let (rules, faults) =
+        ([Close::MidFrame, Close::Cut, Close::End], [Close::Reset, Close::MidFrame]);
     let mut forged = 0;
     for n in 0..total / 100 {
-        rig.mock.cut_every(&rig.node_id, Some((CUT_EVERY, closes[n % 4])));
+        rig.mock.cut_every(&rig.node_id, Some((CUT_EVERY, rules[n % 3])));
         sent.extend(rig.publish_some(100));
         match n % 5 {
             0 => {
@@ -74,9 +76,12 @@ async fn issue_3_6_every_intact_event_is_handled_once_in_order() {
                 rig.mock.stall_streams(&rig.node_id, true);
             }
             _ => {
-                rig.mock.cut_streams(&rig.node_id, closes[n % 4]);
+                rig.mock.cut_streams(&rig.node_id, faults[n % 2]);
             }
         }
+        // Not too far ahead of the client, or all of the faults hit a stream that nobody reads.
+        let most = sent.len().saturating_sub(150) as u64;
+        agent.status_until(|s| s.counters.events >= most).await;
     }
     rig.mock.cut_every(&rig.node_id, None);
     sent.push(rig.publish());
