@@ -312,7 +312,9 @@ async fn manager_parity_a_poll_function_replaces_the_fetch() {
     agent.states.has(3).await;
     assert!(calls.load(Ordering::SeqCst) > before, "the reconcile uses it too");
     agent.stop().await;
-    assert_eq!(rig.mock.count("fetch_state") as usize, calls.load(Ordering::SeqCst) - 2);
+    let (fetched, called) = (rig.mock.count("fetch_state") as usize, calls.load(Ordering::SeqCst));
+    // The stop may have cut one call short before its request.
+    assert!((called - 3..=called - 2).contains(&fetched), "{fetched} of {called} calls");
 }
 
 #[tokio::test]
