@@ -63,6 +63,7 @@ pub fn try_out(repo: &Repo, imported: &Imported, name: &str) -> Result<Tried, St
 }
 
 /// The crate has this one's dependencies and versions, and its handwritten value types.
+/// Its name is its directory's: cargo takes two crates of one name for the same.
 fn write(repo: &Repo, directory: &Path, code: &str) -> std::io::Result<()> {
     let manifest = fs::read_to_string(repo.root.join("Cargo.toml"))?;
     let section = |name: &str| {
@@ -75,7 +76,8 @@ fn write(repo: &Repo, directory: &Path, code: &str) -> std::io::Result<()> {
     fs::write(
         directory.join("Cargo.toml"),
         format!(
-            "[package]\nname = \"try-spec\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n{}\n\n[profile.dev]\n{}\n",
+            "[package]\nname = \"{}\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n{}\n\n[profile.dev]\n{}\n",
+            directory.file_name().unwrap_or_default().to_string_lossy(),
             section("dependencies"),
             section("profile.dev")
         ),

@@ -69,8 +69,10 @@ impl Pass<'_> {
     fn find(&mut self, place: &str, value: &mut Value) {
         match value {
             Value::Object(entries) => {
+                let own = entries.get("name").and_then(Value::as_str).filter(|_| place.is_empty());
+                let place = own.unwrap_or(place).to_owned();
                 for (key, value) in entries {
-                    let inner = value["operationId"].as_str().unwrap_or(place).to_owned();
+                    let inner = value["operationId"].as_str().unwrap_or(&place).to_owned();
                     match key.as_str() {
                         "schema" => self.schema(
                             &Place {
