@@ -29,7 +29,13 @@ impl ControlPlane {
     /// `node_secret_key` after it.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`BadRequest`](ErrorKind::BadRequest) for a value that the server does not take;
+    /// [`Unauthorized`](ErrorKind::Unauthorized) or [`Forbidden`](ErrorKind::Forbidden) for
+    /// the token; [`Conflict`](ErrorKind::Conflict) for a node that is registered already;
+    /// [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's limit:
+    /// send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -44,7 +50,13 @@ impl ControlPlane {
     /// reconcile or a rotation of keys.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -60,7 +72,13 @@ impl ControlPlane {
     /// Removes the node from the mesh (`POST /v1/nodes/{node_id}/deregister`). Its token is dead after it.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -73,7 +91,13 @@ impl ControlPlane {
     /// configuration, data.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request.
@@ -86,7 +110,12 @@ impl ControlPlane {
     /// keys changed with it.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`BadRequest`](ErrorKind::BadRequest) for a value that the server does not take;
+    /// [`Unauthorized`](ErrorKind::Unauthorized) or [`Forbidden`](ErrorKind::Forbidden) for
+    /// the token; [`NotFound`](ErrorKind::NotFound) for an unknown node;
+    /// [`Conflict`](ErrorKind::Conflict) for a key that is in use;
+    /// [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -100,7 +129,14 @@ impl ControlPlane {
     /// Says what the node can do (`PUT /v1/nodes/{node_id}/capabilities`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over
+    /// the server's limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -119,7 +155,13 @@ impl ControlPlane {
     /// its peers.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -137,7 +179,14 @@ impl ControlPlane {
     /// Reports what had to be corrected (`POST /v1/nodes/{node_id}/drift`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over
+    /// the server's limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -154,7 +203,13 @@ impl ControlPlane {
     /// [`decrypt`](crate::types::SecretResponse::decrypt).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node or secret; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request.
@@ -171,7 +226,15 @@ impl ControlPlane {
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) is a conflict of versions.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node; [`Conflict`](ErrorKind::Conflict) for an entry that is newer on
+    /// the server; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the
+    /// server's limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -187,7 +250,13 @@ impl ControlPlane {
     /// Accepts or rejects an execution (`POST /v1/nodes/{node_id}/executions/{execution_id}/ack`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node or execution; [`Conflict`](ErrorKind::Conflict) for a second
+    /// answer; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with
+    /// their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -206,7 +275,15 @@ impl ControlPlane {
     /// Reports how an execution ended (`POST /v1/nodes/{node_id}/executions/{execution_id}/result`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node or execution; [`Conflict`](ErrorKind::Conflict) for a second
+    /// result; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's
+    /// limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -225,7 +302,14 @@ impl ControlPlane {
     /// Sends measured points (`POST /v1/nodes/{node_id}/metrics`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over
+    /// the server's limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -239,7 +323,14 @@ impl ControlPlane {
     /// Sends log lines (`POST /v1/nodes/{node_id}/logs`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over
+    /// the server's limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -251,7 +342,14 @@ impl ControlPlane {
     /// Sends audit entries (`POST /v1/nodes/{node_id}/audit`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over
+    /// the server's limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -263,7 +361,14 @@ impl ControlPlane {
     /// Says that a tunnel listens (`POST /v1/nodes/{node_id}/tunnels/{session_id}/ready`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node or session; [`Conflict`](ErrorKind::Conflict) for what the
+    /// server holds already; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -282,7 +387,14 @@ impl ControlPlane {
     /// Says that a tunnel is gone (`POST /v1/nodes/{node_id}/tunnels/{session_id}/closed`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node or session; [`Conflict`](ErrorKind::Conflict) for what the
+    /// server holds already; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -301,7 +413,13 @@ impl ControlPlane {
     /// Reports a file that is not what it should be (`POST /v1/nodes/{node_id}/integrity/violations`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown node; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -361,7 +479,13 @@ impl ControlPlane {
     /// every [`sse_idle_timeout`](crate::Config::sse_idle_timeout).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
+    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
+    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
+    /// for an unknown build; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
+    /// [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future or the artifact closes the connection.
