@@ -30,12 +30,11 @@ impl ControlPlane {
     ///
     /// # Errors
     /// [`BadRequest`](ErrorKind::BadRequest) for a value that the server does not take;
-    /// [`Unauthorized`](ErrorKind::Unauthorized) or [`Forbidden`](ErrorKind::Forbidden) for
-    /// the token; [`Conflict`](ErrorKind::Conflict) for a node that is registered already;
-    /// [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's limit:
-    /// send less at once; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`Unauthorized`](ErrorKind::Unauthorized) or [`Forbidden`](ErrorKind::Forbidden) for the
+    /// token; [`Conflict`](ErrorKind::Conflict) for a node that is registered already;
+    /// [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's limit: send less
+    /// at once; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -50,13 +49,12 @@ impl ControlPlane {
     /// reconcile or a rotation of keys.
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -72,13 +70,12 @@ impl ControlPlane {
     /// Removes the node from the mesh (`POST /v1/nodes/{node_id}/deregister`). Its token is dead after it.
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -91,13 +88,12 @@ impl ControlPlane {
     /// configuration, data.
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request.
@@ -111,8 +107,8 @@ impl ControlPlane {
     ///
     /// # Errors
     /// [`BadRequest`](ErrorKind::BadRequest) for a value that the server does not take;
-    /// [`Unauthorized`](ErrorKind::Unauthorized) or [`Forbidden`](ErrorKind::Forbidden) for
-    /// the token; [`NotFound`](ErrorKind::NotFound) for an unknown node;
+    /// [`Unauthorized`](ErrorKind::Unauthorized) or [`Forbidden`](ErrorKind::Forbidden) for the
+    /// token; [`NotFound`](ErrorKind::NotFound) for an unknown node;
     /// [`Conflict`](ErrorKind::Conflict) for a key that is in use;
     /// [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
     /// `retry_after`. The network's own: see [`ErrorKind`].
@@ -129,14 +125,13 @@ impl ControlPlane {
     /// Says what the node can do (`PUT /v1/nodes/{node_id}/capabilities`).
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over
-    /// the server's limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's
+    /// limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -155,13 +150,12 @@ impl ControlPlane {
     /// its peers.
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -179,14 +173,13 @@ impl ControlPlane {
     /// Reports what had to be corrected (`POST /v1/nodes/{node_id}/drift`).
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over
-    /// the server's limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's
+    /// limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -203,13 +196,12 @@ impl ControlPlane {
     /// [`decrypt`](crate::types::SecretResponse::decrypt).
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node or secret; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node or secret; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server)
+    /// with their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request.
@@ -226,15 +218,14 @@ impl ControlPlane {
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) is a conflict of versions.
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node; [`Conflict`](ErrorKind::Conflict) for an entry that is newer on
-    /// the server; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the
-    /// server's limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`Conflict`](ErrorKind::Conflict) for an entry that is newer on the server;
+    /// [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's limit: send less
+    /// at once; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -250,13 +241,13 @@ impl ControlPlane {
     /// Accepts or rejects an execution (`POST /v1/nodes/{node_id}/executions/{execution_id}/ack`).
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node or execution; [`Conflict`](ErrorKind::Conflict) for a second
-    /// answer; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with
-    /// their `retry_after`. The network's own: see [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node or execution; [`Conflict`](ErrorKind::Conflict) for a second answer;
+    /// [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -275,15 +266,14 @@ impl ControlPlane {
     /// Reports how an execution ended (`POST /v1/nodes/{node_id}/executions/{execution_id}/result`).
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node or execution; [`Conflict`](ErrorKind::Conflict) for a second
-    /// result; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's
-    /// limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node or execution; [`Conflict`](ErrorKind::Conflict) for a second result;
+    /// [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's limit: send less
+    /// at once; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -302,14 +292,13 @@ impl ControlPlane {
     /// Sends measured points (`POST /v1/nodes/{node_id}/metrics`).
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over
-    /// the server's limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's
+    /// limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -323,14 +312,13 @@ impl ControlPlane {
     /// Sends log lines (`POST /v1/nodes/{node_id}/logs`).
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over
-    /// the server's limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's
+    /// limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -342,14 +330,13 @@ impl ControlPlane {
     /// Sends audit entries (`POST /v1/nodes/{node_id}/audit`).
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over
-    /// the server's limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's
+    /// limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -361,14 +348,13 @@ impl ControlPlane {
     /// Says that a tunnel listens (`POST /v1/nodes/{node_id}/tunnels/{session_id}/ready`).
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node or session; [`Conflict`](ErrorKind::Conflict) for what the
-    /// server holds already; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node or session; [`Conflict`](ErrorKind::Conflict) for what the server holds already;
+    /// [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -387,14 +373,13 @@ impl ControlPlane {
     /// Says that a tunnel is gone (`POST /v1/nodes/{node_id}/tunnels/{session_id}/closed`).
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node or session; [`Conflict`](ErrorKind::Conflict) for what the
-    /// server holds already; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node or session; [`Conflict`](ErrorKind::Conflict) for what the server holds already;
+    /// [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -413,13 +398,12 @@ impl ControlPlane {
     /// Reports a file that is not what it should be (`POST /v1/nodes/{node_id}/integrity/violations`).
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown node; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -446,9 +430,9 @@ impl ControlPlane {
     ///
     /// # Errors
     /// [`ErrorKind::NoStream`](crate::ErrorKind::NoStream) for 204,
-    /// [`ErrorKind::UnexpectedContent`](crate::ErrorKind::UnexpectedContent) for a
-    /// 2xx that is not an event stream, [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest)
-    /// for an id that cannot stand in a header; otherwise those of any call.
+    /// [`ErrorKind::UnexpectedContent`](crate::ErrorKind::UnexpectedContent) for a 2xx that is not an
+    /// event stream, [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) for an id that
+    /// cannot stand in a header; otherwise those of any call.
     ///
     /// # Cancel safety
     /// Dropping the future or the stream closes the connection.
@@ -479,13 +463,12 @@ impl ControlPlane {
     /// every [`sse_idle_timeout`](crate::Config::sse_idle_timeout).
     ///
     /// # Errors
-    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of
-    /// a path, before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value
-    /// that the server does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
-    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound)
-    /// for an unknown build; [`RateLimit`](ErrorKind::RateLimit) and
-    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see
-    /// [`ErrorKind`].
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown build; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with
+    /// their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future or the artifact closes the connection.

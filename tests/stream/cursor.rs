@@ -35,6 +35,7 @@ async fn parity_2h_l8_the_cursor_moves_after_the_handlers() {
         let waits = Arc::clone(&waits);
         async move {
             while !waits.load(Ordering::SeqCst) {
+                // real time: looks again until it is let go
                 tokio::time::sleep(ms(5)).await;
             }
             Ok(())
@@ -178,6 +179,7 @@ impl CursorStore for Bad {
 
     fn save(&self, _: &Checkpoint) -> Result<(), BoxError> {
         self.overlaps.fetch_add(self.inside.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
+        // real time: a disk that takes its time, so that calls could overlap
         std::thread::sleep(ms(20));
         self.inside.fetch_sub(1, Ordering::SeqCst);
         match self.calls.fetch_add(1, Ordering::SeqCst) % 3 {
@@ -220,6 +222,7 @@ async fn a_stream_that_never_rests_is_saved_all_the_same() {
     let (rig, folder) = (Rig::new().await, tempfile::tempdir().unwrap());
     let mut agent = stored(&rig, &folder.path().join("cursor.json"));
     agent.manager.register_handler("peer_removed", |_: Arc<SignedEnvelope>| async {
+        // real time: a handler that takes its time
         tokio::time::sleep(ms(2)).await;
         Ok(())
     });

@@ -134,6 +134,7 @@ async fn also_found_1_a_slow_handler_is_not_an_idle_stream() {
     agent.manager.register_handler(
         "peer_removed",
         noting(&Log::default(), "", || async {
+            // real time: a handler that outlasts the idle limit
             tokio::time::sleep(ms(600)).await;
             Ok(())
         }),

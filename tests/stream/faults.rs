@@ -26,6 +26,7 @@ async fn moody(n: usize) -> Result<(), plexsphere_client::BoxError> {
         n if n % 97 == 0 => Err("a handler that fails".into()),
         n if n % 101 == 0 => panic!("a handler that panics"),
         n if n % 211 == 0 => {
+            // real time: a handler that takes its time
             tokio::time::sleep(ms(15)).await;
             Ok(())
         }
@@ -130,6 +131,7 @@ async fn nothing_is_left(rig: Rig, agent: crate::support::Agent) {
     let until = Instant::now() + LIMIT;
     while tasks() > 0 {
         assert!(Instant::now() < until, "{} tasks are left", tasks());
+        // real time: looks again until a deadline
         tokio::time::sleep(ms(5)).await;
     }
 }

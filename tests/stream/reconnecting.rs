@@ -16,6 +16,7 @@ async fn parity_2a_a_stream_outlives_the_request_timeout() {
     let rig =
         Rig::with(|mock| mock.keep_alive(ms(50)), |config| config.request_timeout(ms(300))).await;
     let mut agent = rig.streaming().await;
+    // real time: longer than the limit that must not end it
     tokio::time::sleep(ms(1000)).await;
     let id = rig.publish();
     assert_eq!(agent.events.has(1).await, [id]);
@@ -31,6 +32,7 @@ async fn connects(answer: fn() -> Answer) -> (usize, Vec<Duration>) {
     let mut agent = rig.agent();
     agent.manager.set_reconnect_intervals(ms(50), ms(400)).unwrap();
     agent.start();
+    // real time: how often it connects in so long is what is measured
     tokio::time::sleep(ms(1500)).await;
     agent.stop().await;
     (rig.mock.count("connect_sse") as usize, rig.connect_gaps())
@@ -39,7 +41,8 @@ async fn connects(answer: fn() -> Answer) -> (usize, Vec<Duration>) {
 #[tokio::test]
 async fn parity_2c_l3_an_answer_that_ends_at_once_is_no_hot_loop() {
     const NONE: [&str; 0] = [];
-    let answers: [(&str, fn() -> Answer); 7] = [
+    type Made = (&'static str, fn() -> Answer);
+    let answers: [Made; 7] = [
         ("an empty stream", || Answer::stream(NONE, Then::End)),
         ("a comment, then the end", || Answer::stream([":hi\n\n"], Then::End)),
         ("a reset in the body", || Answer::stream([":hi\n\n"], Then::Reset)),
@@ -187,6 +190,7 @@ async fn parity_2l_l5_the_configured_idle_timeout_is_used() {
     let rig =
         Rig::with(|mock| mock.keep_alive(ms(40)), |config| config.sse_idle_timeout(ms(250))).await;
     let mut agent = rig.streaming().await;
+    // real time: longer than the limit that must not end it
     tokio::time::sleep(ms(600)).await;
     assert_eq!(rig.mock.count("connect_sse"), 1, "comments are signs of life");
     let stalled = Instant::now();
@@ -270,6 +274,7 @@ async fn reconnect_parity_polling_takes_over_and_ends_with_the_stream() {
     rig.publish();
     agent.events.has(1).await;
     let polls = agent.states.len();
+    // real time: nothing may come in so long
     tokio::time::sleep(ms(400)).await;
     assert_eq!(agent.states.len(), polls, "no polls beside an open stream");
     // It was not open for long enough to be healthy, so polling resumes.
