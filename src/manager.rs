@@ -252,6 +252,24 @@ impl SseManager {
         self.inner.settings().reconnect.policy = policy;
     }
 
+    /// Sets all of the reconnect engine's numbers at once, the slow schedule and the
+    /// healthy minute among them. What cannot work is mended as
+    /// [`ReconnectSettings`] says.
+    ///
+    /// ```
+    /// # fn example(manager: plexsphere_client::SseManager) {
+    /// use std::time::Duration;
+    /// use plexsphere_client::reconnect::ReconnectSettings;
+    ///
+    /// let mut settings = ReconnectSettings::default();
+    /// settings.slow_interval = Duration::from_secs(10 * 60);
+    /// manager.set_reconnect_settings(settings);
+    /// # }
+    /// ```
+    pub fn set_reconnect_settings(&self, settings: ReconnectSettings) {
+        self.inner.settings().reconnect = settings;
+    }
+
     /// Gives each handler at most this long. Default is `None`: as long as it takes.
     ///
     /// # Errors

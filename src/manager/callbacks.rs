@@ -39,7 +39,8 @@ pub enum SkipReason {
     /// The verifier refused it.
     Refused(VerifyError),
     /// It is outside the time window, and this machine's clock is to blame. The
-    /// position in the stream stays before it.
+    /// position in the stream stays before it until another event is accepted: set the
+    /// clock, and start anew to have it replayed.
     ClockSkew(ClockSkew),
     /// It is over the event limit.
     Oversized,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt;
 use plexsphere_client::events::{Checkpoint, CursorStore, SignedEnvelope};
-use plexsphere_client::reconnect::FailurePolicy;
+use plexsphere_client::reconnect::{FailurePolicy, ReconnectSettings};
 use plexsphere_client::values::Secret;
-use plexsphere_client::{BoxError, ErrorKind};
+use plexsphere_client::{BoxError, Delivery, ErrorKind};
 use plexsphere_mock::{Answer, Then};
 
 use crate::support::{LIMIT, Log, Rig, ms};
@@ -177,5 +178,34 @@ async fn a_flood_leaves_other_tasks_of_the_same_thread_their_turn() {
     agent.status_until(|s| s.counters.malformed == BLOCKS as u64).await;
     other.abort();
     assert!(turns.load(Ordering::Relaxed) > 500, "{turns:?}");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_failed_is_followed_by_a_fetch() {
+    let rig = Rig::new().await;
+    let agent = rig.agent();
+    let mut deliveries = agent.manager.deliveries(&rig.node_id).unwrap();
+    assert!(matches!(deliveries.next().await, Some(Ok(Delivery::State(_)))));
+    rig.mock.wait_for_streams(&rig.node_id, 1, LIMIT).await;
+    rig.publish();
+    assert!(matches!(deliveries.next().await, Some(Ok(Delivery::Event(_)))));
+    deliveries.settle_failed();
+    assert!(matches!(deliveries.next().await, Some(Ok(Delivery::State(_)))));
+    let counters = agent.status().counters;
+    assert_eq!((counters.events, counters.handler_errors, counters.states), (1, 1, 2));
+}
+
+#[tokio::test]
+async fn every_number_of_the_engine_is_a_setting() {
+    let rig = Rig::new().await;
+    rig.mock.script_always("connect_sse", Answer::status(418));
+    let mut agent = rig.agent();
+    let mut settings = ReconnectSettings::default();
+    (settings.base_interval, settings.slow_interval) = (ms(10), ms(30));
+    settings.slow_max_interval = ms(60);
+    agent.manager.set_reconnect_settings(settings);
+    agent.start();
+    rig.mock.wait_for_requests("connect_sse", 5, LIMIT).await;
     agent.stop().await;
 }
