@@ -1,4 +1,5 @@
 //! The event layer, from bytes to handlers.
+#![allow(clippy::unwrap_used)]
 
 mod auth;
 mod cursor;

@@ -39,7 +39,8 @@ async fn connects(answer: fn() -> Answer) -> (usize, Vec<Duration>) {
 #[tokio::test]
 async fn parity_2c_l3_an_answer_that_ends_at_once_is_no_hot_loop() {
     const NONE: [&str; 0] = [];
-    let answers: [(&str, fn() -> Answer); 7] = [
+    type Make = fn() -> Answer;
+    let answers: [(&str, Make); 7] = [
         ("an empty stream", || Answer::stream(NONE, Then::End)),
         ("a comment, then the end", || Answer::stream([":hi\n\n"], Then::End)),
         ("a reset in the body", || Answer::stream([":hi\n\n"], Then::Reset)),
