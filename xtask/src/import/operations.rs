@@ -102,6 +102,11 @@ fn body(document: &Value, operation: &mut Value, id: &str, notes: &mut Notes) {
     }
     let Some(content) = body["content"].as_object_mut() else { return };
     one_media_type(content, "request body", id, notes);
+    for held in content.values_mut() {
+        if held.as_object_mut().is_some_and(|held| held.remove("encoding").is_some()) {
+            notes.lost("`encoding` of a request body", id);
+        }
+    }
     let Some(media) = content.keys().next().cloned() else { return };
     if [JSON, BYTES, "application/x-www-form-urlencoded"].contains(&media.as_str()) {
         return;
