@@ -1,4 +1,19 @@
 //! The event layer, from bytes to handlers.
 
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used)]
+
+mod auth;
+mod cursor;
+mod delivery;
+mod faults;
+mod keys;
+mod lifecycle;
 mod parser;
+mod patience;
+mod reconcile;
+mod reconnecting;
 mod signatures;
+mod skipped;
+mod status;
+mod support;

@@ -82,7 +82,7 @@ fn retry_is_digits_only_and_saturates() {
     assert_eq!(retries(b"retry:0\n"), [Duration::ZERO]);
     for bogus in ["soon", "+5", "-5", "5s", "1.5", " 5", "", "٥"] {
         let line = format!("retry: {bogus}\n");
-        assert_eq!(retries(line.as_bytes()), [], "{bogus:?}");
+        assert!(retries(line.as_bytes()).is_empty(), "{bogus:?}");
     }
     let largest = Duration::from_millis(u64::MAX);
     assert_eq!(retries(b"retry: 18446744073709551616\n"), [largest]);
