@@ -76,7 +76,11 @@ fn parameters(document: &Value, parameters: &mut Value, place: &str, notes: &mut
         if !kept {
             notes.lost("parameter in a cookie or that refers to nothing", place);
         }
-        kept
+        let plain = matches!(target["style"].as_str(), None | Some("form" | "simple"));
+        if kept && !plain {
+            notes.lost(format!("query parameter in the style {}", target["style"]), place);
+        }
+        kept && plain
     });
     for parameter in parameters {
         let target = resolve(document, parameter).clone();
