@@ -18,6 +18,8 @@ mod generate;
 
 #[cfg(test)]
 mod refusal_tests;
+#[cfg(test)]
+mod worked_change;
 
 const USAGE: &str = "\
 usage: cargo xtask TASK

@@ -76,7 +76,11 @@ fn parameters(document: &Value, parameters: &mut Value, place: &str, notes: &mut
         if !kept {
             notes.lost("parameter in a cookie or that refers to nothing", place);
         }
-        kept
+        let plain = matches!(target["style"].as_str(), None | Some("form" | "simple"));
+        if kept && !plain {
+            notes.lost(format!("query parameter in the style {}", target["style"]), place);
+        }
+        kept && plain
     });
     for parameter in parameters {
         let target = resolve(document, parameter).clone();
@@ -102,6 +106,11 @@ fn body(document: &Value, operation: &mut Value, id: &str, notes: &mut Notes) {
     }
     let Some(content) = body["content"].as_object_mut() else { return };
     one_media_type(content, "request body", id, notes);
+    for held in content.values_mut() {
+        if held.as_object_mut().is_some_and(|held| held.remove("encoding").is_some()) {
+            notes.lost("`encoding` of a request body", id);
+        }
+    }
     let Some(media) = content.keys().next().cloned() else { return };
     if [JSON, BYTES, "application/x-www-form-urlencoded"].contains(&media.as_str()) {
         return;

@@ -113,6 +113,7 @@ fn what_changed_and_what_is_lost_is_reported() {
         "   1  webhook: the schemas stay, the call is gone: shipSeen",
         "   2  request body of type `application/x-ndjson`: the caller must set the Content-Type: post_lamps_lampId_audit, SendLog",
         "   1  parameter in a cookie or that refers to nothing: ListLamps",
+        "   1  query parameter in the style \"deepObject\": ListLamps",
         "   1  a second success answer of another shape: CreateLamp",
         "   1  request body in other types than `application/json`: list_lamps_again",
         "   1  callbacks: CreateLamp",
