@@ -1,6 +1,5 @@
 //! The event layer, from bytes to handlers.
 #![allow(clippy::unwrap_used)]
-
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used)]
 
