@@ -18,7 +18,7 @@ mod generate;
 
 #[cfg(test)]
 mod refusal_tests;
-#[cfg(test)]
+#[cfg(all(test, feature = "worked-change"))]
 mod worked_change;
 
 const USAGE: &str = "\

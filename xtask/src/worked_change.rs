@@ -72,7 +72,7 @@ const MENDS: [Edit; 6] = [
         "    /// Says that the node is ready (`POST /v1/nodes/{node_id}/ready`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// Those of every call: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
