@@ -18,7 +18,8 @@ mod generate;
 
 #[cfg(test)]
 mod refusal_tests;
-#[cfg(all(test, feature = "worked-change"))]
+#[cfg(test)]
+#[cfg(feature = "worked-change")]
 mod worked_change;
 
 const USAGE: &str = "\
