@@ -313,7 +313,9 @@ async fn manager_parity_a_poll_function_replaces_the_fetch() {
     agent.states.has(3).await;
     assert!(calls.load(Ordering::SeqCst) > before, "the reconcile uses it too");
     agent.stop().await;
-    assert_eq!(rig.mock.count("fetch_state") as usize, calls.load(Ordering::SeqCst) - 2);
+    // A call that the shutdown cut off may not have got as far as its request.
+    let fetches = rig.mock.count("fetch_state") as usize;
+    assert!(fetches <= calls.load(Ordering::SeqCst) - 2, "{fetches}: none but its own");
 }
 
 #[tokio::test]
@@ -355,12 +357,13 @@ async fn l6_a_new_network_ends_a_long_wait() {
 async fn l6_a_change_of_before_the_start_does_not_delay_it() {
     let rig = Rig::new().await;
     let mut agent = rig.agent();
+    let modes = agent.modes();
     agent.manager.network_changed();
     agent.manager.reconcile_now();
     rig.run(&mut agent).await;
     let id = rig.publish();
     assert_eq!(agent.events.has(1).await, [id]);
-    assert_eq!(rig.mock.count("connect_sse"), 1);
+    assert_eq!(modes.all(), ["connecting", "streaming"], "without a wait");
     agent.stop().await;
 }
 
