@@ -17,9 +17,9 @@ pub mod walk;
 pub struct Handwritten {
     /// Schema, its type, and what that implements.
     pub named: &'static [(&'static str, &'static str, &'static [TypeImpl])],
-    /// The module of all other strings that may grow (`x-extensible-enum`).
-    /// Without one they are strings in a newtype.
-    pub open_strings: Option<&'static str>,
+    /// The module of all other strings that may grow (`x-extensible-enum`), and their
+    /// names. Without one they are strings in a newtype.
+    pub open_strings: Option<(&'static str, &'static [&'static str])>,
 }
 
 /// Those of this crate.
@@ -30,7 +30,10 @@ pub const HANDWRITTEN: Handwritten = Handwritten {
         ("EventType", "crate::events::EventType", &STRING),
         ("SignedEnvelope", "crate::events::SignedEnvelope", &[]),
     ],
-    open_strings: Some("crate::values"),
+    open_strings: Some((
+        "crate::values",
+        &["AckStatus", "ActionType", "NodeStatus", "ResultStatus"],
+    )),
 };
 
 const STRING: [TypeImpl; 2] = [TypeImpl::Display, TypeImpl::FromStr];
@@ -45,6 +48,12 @@ pub fn generate(text: &str, types: &Handwritten) -> Result<String, String> {
     }
     let mut spec: OpenAPI = serde_norway::from_str(text)
         .map_err(|e| format!("is not an OpenAPI 3.0 document in YAML: {e}"))?;
+    if let Some(name) = open_string_without_type(&spec, types) {
+        return Err(format!(
+            "schema `{name}` is a set of words that may grow, and has no type yet: \
+             write one in src/values/open_string.rs, and name it in HANDWRITTEN in build/generate.rs"
+        ));
+    }
     passes::only_success_responses(&mut spec);
     let tokens = run_generator(&spec, types)?;
     let mut file: syn::File =
@@ -142,7 +151,7 @@ fn settings(spec: &OpenAPI, types: &Handwritten) -> GenerationSettings {
     for (name, path, impls) in types.named {
         settings.with_replacement(name, path, impls.iter().copied());
     }
-    let Some(module) = types.open_strings else { return settings };
+    let Some((module, _)) = types.open_strings else { return settings };
     for name in open_strings(spec).filter(|open| types.named.iter().all(|(name, ..)| name != open))
     {
         settings.with_replacement(name, format!("{module}::{name}"), STRING.into_iter());
@@ -163,6 +172,13 @@ fn named_schemas(spec: &OpenAPI) -> impl Iterator<Item = (&str, &Schema)> {
         ReferenceOr::Item(schema) => Some((name.as_str(), schema)),
         ReferenceOr::Reference { .. } => None,
     })
+}
+
+fn open_string_without_type<'a>(spec: &'a OpenAPI, types: &Handwritten) -> Option<&'a str> {
+    let (_, known) = types.open_strings?;
+    let has_type =
+        |name: &str| known.contains(&name) || types.named.iter().any(|(other, ..)| *other == name);
+    open_strings(spec).find(|name| !has_type(name))
 }
 
 /// The string sets that may grow: each is a handwritten type that carries unknown values.

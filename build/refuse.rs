@@ -6,6 +6,10 @@ use serde_json::Value;
 
 use super::walk::{self, Operation, Place, is_success, list, map, operations, resolve};
 
+/// Methods that every generated client has.
+const RESERVED: [&str; 9] =
+    ["new", "new_with_client", "api_version", "baseurl", "client", "inner", "pre", "post", "exec"];
+
 /// What stands in the way of generating from `document`, each with its mend.
 pub fn refusals(document: &Value) -> Vec<String> {
     let mut found = Vec::new();
@@ -21,6 +25,11 @@ pub fn refusals(document: &Value) -> Vec<String> {
             found.push(format!("`{method} {path}` has no operationId: give it one"));
             continue;
         };
+        if RESERVED.contains(&id) {
+            found.push(format!(
+                "operationId `{id}` is a name that the generated client needs itself: choose another"
+            ));
+        }
         // The generator takes these for one name.
         if let Some(other) = ids.insert(id.to_lowercase().replace(['-', '_', '.'], ""), id) {
             found.push(format!(

@@ -38,13 +38,14 @@ pub struct Artifact {
 }
 
 impl Artifact {
-    pub(crate) fn new(opened: Opened) -> Self {
-        let length = opened.headers.get(CONTENT_LENGTH);
-        Self {
+    pub(crate) fn new(opened: Opened) -> Result<Self, Error> {
+        let (headers, body) = opened.into_bytes()?;
+        let length = headers.get(CONTENT_LENGTH);
+        Ok(Self {
             length: length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok()),
-            content_type: content_type(&opened.headers),
-            body: opened.body,
-        }
+            content_type: content_type(&headers),
+            body,
+        })
     }
 
     /// How many bytes the server announces; `None` when it does not say.

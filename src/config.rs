@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
@@ -230,7 +231,9 @@ fn parse_base_url(text: &str) -> Result<Url, Error> {
     let url = Url::parse(text).map_err(|e| {
         Error::config(format!("base_url is not an absolute URL: {MEND}")).with_source(e)
     })?;
-    let fault = if !matches!(url.scheme(), "http" | "https") {
+    let fault = if !text.contains("://") {
+        "has no `//` after its scheme"
+    } else if !matches!(url.scheme(), "http" | "https") {
         "is neither http nor https"
     } else if !url.username().is_empty() || url.password().is_some() {
         "holds credentials, which belong into set_auth_token"
@@ -268,13 +271,21 @@ impl TryFrom<File> for Config {
     fn try_from(file: File) -> Result<Self, Error> {
         let mut config = Self::new(&file.base_url)?;
         config.danger_accept_invalid_certs = file.tls_insecure_skip_verify;
-        for (setting, given) in [
-            (&mut config.connect_timeout, file.connect_timeout),
-            (&mut config.request_timeout, file.request_timeout),
-            (&mut config.header_timeout, file.header_timeout),
-            (&mut config.sse_idle_timeout, file.sse_idle_timeout),
+        for (field, setting, given) in [
+            ("connect_timeout", &mut config.connect_timeout, file.connect_timeout),
+            ("request_timeout", &mut config.request_timeout, file.request_timeout),
+            ("header_timeout", &mut config.header_timeout, file.header_timeout),
+            ("sse_idle_timeout", &mut config.sse_idle_timeout, file.sse_idle_timeout),
         ] {
-            *setting = given.map_or(*setting, |span| span.0);
+            match given {
+                None => {}
+                Some(Span(Some(span))) => *setting = span,
+                Some(Span(None)) => {
+                    return Err(Error::config(format!(
+                        "{field} is no duration: write it with its unit, such as \"30s\" or \"1m 30s\""
+                    )));
+                }
+            }
         }
         config.root_certificates = file.root_certificates;
         config.proxy = file.proxy.as_deref().map(parse_proxy).transpose()?.unwrap_or_default();
@@ -295,16 +306,40 @@ fn parse_proxy(text: &str) -> Result<Proxy, Error> {
     }
 }
 
-/// A duration written as `"30s"`, `"1m 30s"`, `"500ms"`.
-struct Span(Duration);
+/// A duration written as `"30s"`, `"1m 30s"`, `"500ms"`; `None` for anything else,
+/// which is refused where the field's name is known.
+struct Span(Option<Duration>);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error as _;
-        const MEND: &str = "write a duration with its unit, such as \"30s\" or \"1m 30s\"";
-        let text = String::deserialize(deserializer).map_err(|_| D::Error::custom(MEND))?;
-        let span: jiff::SignedDuration = text.parse().map_err(|_| D::Error::custom(MEND))?;
-        Duration::try_from(span).map(Self).map_err(|_| D::Error::custom(MEND))
+        deserializer.deserialize_any(SpanVisitor)
+    }
+}
+
+struct SpanVisitor;
+
+impl Visitor<'_> for SpanVisitor {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as \"30s\"")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Span, E> {
+        let span = text.parse::<jiff::SignedDuration>().ok();
+        Ok(Span(span.and_then(|span| Duration::try_from(span).ok())))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Span, E> {
+        Ok(Span(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Span, E> {
+        Ok(Span(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Span, E> {
+        Ok(Span(None))
     }
 }
 

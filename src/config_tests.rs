@@ -54,6 +54,8 @@ fn base_urls_that_would_not_work_are_refused_with_the_mend() {
         "https://",
         "https:///x",
         "localhost:8080",
+        "http:h",
+        "https:/h",
     ] {
         let result = Config::new(url);
         // `https:///x` is the host `x` to the URL standard.
@@ -94,9 +96,10 @@ fn durations_of_zero_or_over_a_day_are_refused_by_name() {
 #[test]
 fn a_file_with_a_mistake_says_which() {
     for (json, word) in [
-        (r#"{"base_url":"https://h","request_timeout":30}"#, "\"30s\""),
-        (r#"{"base_url":"https://h","request_timeout":"30"}"#, "\"30s\""),
-        (r#"{"base_url":"https://h","request_timeout":"-30s"}"#, "\"30s\""),
+        (r#"{"base_url":"https://h","request_timeout":30}"#, "request_timeout is no duration"),
+        (r#"{"base_url":"https://h","request_timeout":-1.5}"#, "request_timeout is no duration"),
+        (r#"{"base_url":"https://h","connect_timeout":"30"}"#, "connect_timeout is no duration"),
+        (r#"{"base_url":"https://h","header_timeout":"-30s"}"#, "header_timeout is no duration"),
         (r#"{"base_url":"https://h","request_timeout":"0s"}"#, "request_timeout"),
         (r#"{"base_url":"https://h","reqest_timeout":"30s"}"#, "reqest_timeout"),
         (r#"{"base_url":"h"}"#, "base_url"),

@@ -10,6 +10,7 @@
 use crate::artifact::Artifact;
 use crate::client::ControlPlane;
 use crate::error::{Error, ErrorKind};
+use crate::transport::pool::Lane;
 use crate::transport::segment;
 use crate::transport::stream::SseResponse;
 use crate::types;
@@ -28,7 +29,12 @@ impl ControlPlane {
     /// `node_secret_key` after it.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`BadRequest`](ErrorKind::BadRequest) for a value that the server does not take;
+    /// [`Unauthorized`](ErrorKind::Unauthorized) or [`Forbidden`](ErrorKind::Forbidden) for the
+    /// token; [`Conflict`](ErrorKind::Conflict) for a node that is registered already;
+    /// [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's limit: send less
+    /// at once; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -43,7 +49,12 @@ impl ControlPlane {
     /// reconcile or a rotation of keys.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -59,7 +70,12 @@ impl ControlPlane {
     /// Removes the node from the mesh (`POST /v1/nodes/{node_id}/deregister`). Its token is dead after it.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -72,7 +88,12 @@ impl ControlPlane {
     /// configuration, data.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request.
@@ -85,7 +106,12 @@ impl ControlPlane {
     /// keys changed with it.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`BadRequest`](ErrorKind::BadRequest) for a value that the server does not take;
+    /// [`Unauthorized`](ErrorKind::Unauthorized) or [`Forbidden`](ErrorKind::Forbidden) for the
+    /// token; [`NotFound`](ErrorKind::NotFound) for an unknown node;
+    /// [`Conflict`](ErrorKind::Conflict) for a key that is in use;
+    /// [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -99,7 +125,13 @@ impl ControlPlane {
     /// Says what the node can do (`PUT /v1/nodes/{node_id}/capabilities`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's
+    /// limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -118,7 +150,12 @@ impl ControlPlane {
     /// its peers.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -136,7 +173,13 @@ impl ControlPlane {
     /// Reports what had to be corrected (`POST /v1/nodes/{node_id}/drift`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's
+    /// limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -153,7 +196,12 @@ impl ControlPlane {
     /// [`decrypt`](crate::types::SecretResponse::decrypt).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node or secret; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server)
+    /// with their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request.
@@ -170,7 +218,14 @@ impl ControlPlane {
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) is a conflict of versions.
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`Conflict`](ErrorKind::Conflict) for an entry that is newer on the server;
+    /// [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's limit: send less
+    /// at once; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -186,7 +241,13 @@ impl ControlPlane {
     /// Accepts or rejects an execution (`POST /v1/nodes/{node_id}/executions/{execution_id}/ack`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node or execution; [`Conflict`](ErrorKind::Conflict) for a second answer;
+    /// [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -205,7 +266,14 @@ impl ControlPlane {
     /// Reports how an execution ended (`POST /v1/nodes/{node_id}/executions/{execution_id}/result`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node or execution; [`Conflict`](ErrorKind::Conflict) for a second result;
+    /// [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's limit: send less
+    /// at once; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -224,7 +292,13 @@ impl ControlPlane {
     /// Sends measured points (`POST /v1/nodes/{node_id}/metrics`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's
+    /// limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -238,7 +312,13 @@ impl ControlPlane {
     /// Sends log lines (`POST /v1/nodes/{node_id}/logs`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's
+    /// limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -250,7 +330,13 @@ impl ControlPlane {
     /// Sends audit entries (`POST /v1/nodes/{node_id}/audit`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`PayloadTooLarge`](ErrorKind::PayloadTooLarge) for a body over the server's
+    /// limit: send less at once; [`RateLimit`](ErrorKind::RateLimit) and
+    /// [`Server`](ErrorKind::Server) with their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -262,7 +348,13 @@ impl ControlPlane {
     /// Says that a tunnel listens (`POST /v1/nodes/{node_id}/tunnels/{session_id}/ready`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node or session; [`Conflict`](ErrorKind::Conflict) for what the server holds already;
+    /// [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -281,7 +373,13 @@ impl ControlPlane {
     /// Says that a tunnel is gone (`POST /v1/nodes/{node_id}/tunnels/{session_id}/closed`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node or session; [`Conflict`](ErrorKind::Conflict) for what the server holds already;
+    /// [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -300,7 +398,12 @@ impl ControlPlane {
     /// Reports a file that is not what it should be (`POST /v1/nodes/{node_id}/integrity/violations`).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown node; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with their
+    /// `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the request; the server may have acted on it.
@@ -327,9 +430,9 @@ impl ControlPlane {
     ///
     /// # Errors
     /// [`ErrorKind::NoStream`](crate::ErrorKind::NoStream) for 204,
-    /// [`ErrorKind::UnexpectedContent`](crate::ErrorKind::UnexpectedContent) for a
-    /// 2xx that is not an event stream, [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest)
-    /// for an id that cannot stand in a header; otherwise those of any call.
+    /// [`ErrorKind::UnexpectedContent`](crate::ErrorKind::UnexpectedContent) for a 2xx that is not an
+    /// event stream, [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest) for an id that
+    /// cannot stand in a header; otherwise those of any call.
     ///
     /// # Cancel safety
     /// Dropping the future or the stream closes the connection.
@@ -346,7 +449,7 @@ impl ControlPlane {
             return Err(Error::new(ErrorKind::InvalidRequest, text).in_operation(NAME));
         }
         self.transport
-            .open(NAME, async |api| api.connect_sse(node_id, last_event_id).await)
+            .open(NAME, Lane::Events, async |api| api.connect_sse(node_id, last_event_id).await)
             .await?
             .into_events()
             .map_err(|e| e.in_operation(NAME))
@@ -360,7 +463,12 @@ impl ControlPlane {
     /// every [`sse_idle_timeout`](crate::Config::sse_idle_timeout).
     ///
     /// # Errors
-    /// [`ErrorKind`](crate::ErrorKind) has them all.
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for an id that cannot be a segment of a path,
+    /// before anything is sent. [`BadRequest`](ErrorKind::BadRequest) for a value that the server
+    /// does not take; [`Unauthorized`](ErrorKind::Unauthorized) or
+    /// [`Forbidden`](ErrorKind::Forbidden) for the token; [`NotFound`](ErrorKind::NotFound) for an
+    /// unknown build; [`RateLimit`](ErrorKind::RateLimit) and [`Server`](ErrorKind::Server) with
+    /// their `retry_after`. The network's own: see [`ErrorKind`].
     ///
     /// # Cancel safety
     /// Dropping the future or the artifact closes the connection.
@@ -373,9 +481,10 @@ impl ControlPlane {
         const NAME: &str = "fetch_artifact";
         check(NAME, &[("version", version), ("os", os), ("arch", arch)])?;
         self.transport
-            .open(NAME, async |api| api.fetch_artifact(version, os, arch).await)
+            .open(NAME, Lane::Artifacts, async |api| api.fetch_artifact(version, os, arch).await)
             .await
-            .map(Artifact::new)
+            .and_then(Artifact::new)
+            .map_err(|e| e.in_operation(NAME))
     }
 }
 

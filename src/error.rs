@@ -288,6 +288,17 @@ impl StdError for Error {
     }
 }
 
+/// The error and all that it came from. An I/O error is not its own source, so what it
+/// wraps is looked into.
+pub(crate) fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&link| {
+        let wrapped = link.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
+        wrapped.map(|inner| inner as _).or_else(|| link.source())
+    })
+}
+
 fn root_cause(error: &Error) -> Option<&(dyn StdError + 'static)> {
     std::iter::successors(error.source(), |&cause| cause.source()).last()
 }

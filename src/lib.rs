@@ -58,7 +58,8 @@
 //! - spans `request` (debug; `operation`, `method`, `status`) and `connection` (info;
 //!   `node_id`, `attempt`), one for each;
 //! - `event stream` (info; `from`, `to`) at each change of the manager's [`Mode`];
-//! - `event skipped` (warn; `reason`, `event_type`, `event_id`), `event handler failed`
+//! - `event skipped` (warn, at most one a second; `reason`, `event_type`, `event_id`, and
+//!   `unlogged`: how many came since the last such line), `event handler failed`
 //!   and `event handler panicked` (`event_type`, `event_id`).
 
 mod artifact;
@@ -84,8 +85,8 @@ pub use config::{
 pub use endpoints::{AuditBatch, LogBatch, MetricBatch};
 pub use error::{BoxError, Error, ErrorKind, Problem};
 pub use manager::{
-    DEFAULT_SAVE_INTERVAL, DEFAULT_SHUTDOWN_GRACE, Deliveries, Delivery, SkipReason, Skipped,
-    SseManager,
+    CALLBACK_TIME_LIMIT, DEFAULT_SAVE_INTERVAL, DEFAULT_SHUTDOWN_GRACE, Deliveries, Delivery,
+    SkipReason, Skipped, SseManager,
 };
 pub use status::{ClockSkew, Counters, Mode, Status};
 pub use transport::generated::types;

@@ -35,7 +35,7 @@ use driver::{Driver, Kept};
 use guarded::Guarded;
 use signals::Signals;
 
-pub use callbacks::{SkipReason, Skipped};
+pub use callbacks::{CALLBACK_TIME_LIMIT, SkipReason, Skipped};
 pub use deliveries::{Deliveries, Delivery};
 
 /// How long [`SseManager::shutdown`] lets a running handler go on: 10 s.
@@ -61,7 +61,9 @@ pub const DEFAULT_SAVE_INTERVAL: Duration = Duration::from_millis(100);
 ///
 /// Handlers run one event at a time, in order, in the task that runs `start`. While
 /// one runs nothing is read: the server's side of the connection fills up and waits.
-/// A slow handler is not mistaken for a dead server.
+/// A slow handler is not mistaken for a dead server. But what waits behind one that
+/// takes longer than the verifier's time window (5 min) is too old when it is read, and
+/// is skipped: hand long work to a task of its own.
 ///
 /// # Settings
 ///
@@ -187,7 +189,8 @@ impl SseManager {
 
     /// Has `callback` called when the token is refused (401). The token that it
     /// returns is set and tried at once; with `None`, or the same token again, the
-    /// manager stops, or goes on slowly under [`FailurePolicy::Persistent`].
+    /// manager stops, or goes on slowly under [`FailurePolicy::Persistent`]. It may take
+    /// 60 s ([`CALLBACK_TIME_LIMIT`]); after that it has none.
     pub fn on_auth_failure<F, Fut>(&self, callback: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -199,11 +202,15 @@ impl SseManager {
     // ---- settings ----
 
     /// Replaces the function that fetches the state. Default is
-    /// [`ControlPlane::fetch_state`].
-    pub fn set_poll_fn<F, Fut>(&self, poll: F)
+    /// [`ControlPlane::fetch_state`]. An [`Error`] of this crate among its errors is
+    /// judged by its kind, such as one with a `Retry-After`; any other counts as a
+    /// failure of the network. It may take 60 s ([`CALLBACK_TIME_LIMIT`]); nothing is
+    /// read meanwhile.
+    pub fn set_poll_fn<F, Fut, E>(&self, poll: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<StateResponse, Error>> + Send + 'static,
+        Fut: Future<Output = Result<StateResponse, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
     {
         self.inner.callbacks.set_poll_fn(poll);
     }
@@ -245,9 +252,32 @@ impl SseManager {
         self.inner.settings().reconnect.policy = policy;
     }
 
+    /// Sets all of the reconnect engine's numbers at once, the slow schedule and the
+    /// healthy minute among them. What cannot work is mended as
+    /// [`ReconnectSettings`] says.
+    ///
+    /// ```
+    /// # fn example(manager: plexsphere_client::SseManager) {
+    /// use std::time::Duration;
+    /// use plexsphere_client::reconnect::ReconnectSettings;
+    ///
+    /// let mut settings = ReconnectSettings::default();
+    /// settings.slow_interval = Duration::from_secs(10 * 60);
+    /// manager.set_reconnect_settings(settings);
+    /// # }
+    /// ```
+    pub fn set_reconnect_settings(&self, settings: ReconnectSettings) {
+        self.inner.settings().reconnect = settings;
+    }
+
     /// Gives each handler at most this long. Default is `None`: as long as it takes.
-    pub fn set_handler_time_limit(&self, limit: Option<Duration>) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for zero or more than 24 h.
+    pub fn set_handler_time_limit(&self, limit: Option<Duration>) -> Result<(), Error> {
+        limit.map_or(Ok(()), |limit| check_duration("limit", limit))?;
         self.inner.dispatcher.set_handler_time_limit(limit);
+        Ok(())
     }
 
     /// Keeps the position in the stream over restarts of the process, for example in a
@@ -259,14 +289,24 @@ impl SseManager {
 
     /// How often the cursor store is written at most. After a kill, what was handled
     /// since the last save may be handled again. Default is 100 ms.
-    pub fn set_save_interval(&self, interval: Duration) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for zero or more than 24 h.
+    pub fn set_save_interval(&self, interval: Duration) -> Result<(), Error> {
+        check_duration("interval", interval)?;
         self.inner.settings().save_interval = interval;
+        Ok(())
     }
 
     /// How long a shutdown waits for the running handler before it is dropped and its
     /// event left unsettled. Default is 10 s.
-    pub fn set_shutdown_grace(&self, grace: Duration) {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for zero or more than 24 h.
+    pub fn set_shutdown_grace(&self, grace: Duration) -> Result<(), Error> {
+        check_duration("grace", grace)?;
         self.inner.settings().shutdown_grace = grace;
+        Ok(())
     }
 
     // ---- running ----

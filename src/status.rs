@@ -90,7 +90,7 @@ impl std::fmt::Display for ClockSkew {
 pub struct Counters {
     /// Streams opened.
     pub connections: u64,
-    /// Attempts to connect, and streams, that failed.
+    /// Attempts to connect, streams and polls that failed.
     pub failures: u64,
     /// Bytes of all streams.
     pub bytes: u64,
@@ -145,10 +145,6 @@ impl StatusCell {
 
     pub(crate) fn is_healthy(&self) -> bool {
         self.0.borrow().healthy
-    }
-
-    pub(crate) fn connections(&self) -> u64 {
-        self.0.borrow().counters.connections
     }
 
     /// Says what it is doing now; one line in the log for each change.

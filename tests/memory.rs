@@ -11,9 +11,11 @@
 
 use std::fs;
 
+use bytes::Bytes;
 use futures::StreamExt;
-use plexsphere_client::{Config, ControlPlane, Error, ErrorKind};
-use plexsphere_mock::{Answer, MockControlPlane};
+use plexsphere_client::events::NoOpVerifier;
+use plexsphere_client::{Config, ControlPlane, Delivery, Error, ErrorKind, SseManager};
+use plexsphere_mock::{Answer, MockControlPlane, Then};
 use serde_json::Value;
 
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -77,4 +79,28 @@ async fn an_answer_over_its_limit_costs_less_than_64_mib() {
         assert_eq!(length, 256 * MEBIBYTE);
     };
     peak_of("an artifact of 256 MiB, streamed", run).await;
+
+    peak_of("an event of 257 MiB, skipped", oversized_event(&mock)).await;
+}
+
+/// The event is skipped and said; the one behind it, on the same connection, is handled.
+async fn oversized_event(mock: &MockControlPlane) {
+    let line = Bytes::from(format!("data: {}\n", "x".repeat(MEBIBYTE as usize - 7)));
+    let next = "\ndata: {\"event_type\":\"policy_updated\",\"event_id\":\"e-1\"}\n\n";
+    let chunks = std::iter::repeat_n(line, 257).chain([Bytes::from(next)]);
+    let node = mock.add_node("node");
+    mock.stream_raw(chunks, Then::Stall);
+    let api = ControlPlane::new(Config::new(mock.url()).unwrap(), "1").unwrap();
+    api.set_auth_token(node.secret_key).unwrap();
+    let manager = SseManager::new(api, NoOpVerifier);
+    let mut deliveries = manager.deliveries(&node.node_id).unwrap();
+    while let Some(delivery) = deliveries.next().await {
+        if let Delivery::Event(event) = delivery.unwrap() {
+            assert_eq!(event.event_id, "e-1");
+            break;
+        }
+    }
+    let counters = manager.status().borrow().counters;
+    assert_eq!((counters.oversized, counters.connections), (1, 1));
+    assert!(counters.bytes > 257 * MEBIBYTE);
 }

@@ -45,7 +45,8 @@ pub(crate) struct Inner {
     refusals: AtomicUsize,
     accepted: AtomicU64,
     listening: watch::Sender<bool>,
-    closed: Notify,
+    /// Told when the port has been closed or opened.
+    switched: Notify,
 }
 
 impl Inner {
@@ -66,7 +67,7 @@ impl Inner {
             refusals: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
             listening: watch::Sender::new(true),
-            closed: Notify::new(),
+            switched: Notify::new(),
         }
     }
 
@@ -120,9 +121,9 @@ impl Inner {
         self.listening.send_if_modified(|now| std::mem::replace(now, open) != open)
     }
 
-    /// Resolves once the port is closed after [`Inner::listen`].
-    pub(crate) async fn port_closed(&self) {
-        self.closed.notified().await;
+    /// Resolves once the port is as [`Inner::listen`] asked.
+    pub(crate) async fn port_switched(&self) {
+        self.switched.notified().await;
     }
 
     pub(crate) fn fail(&self, message: String) {
@@ -231,13 +232,14 @@ async fn accept_loop(
             // The sender lives in `inner`, so this ends only with a change.
             let _ = listening.wait_for(|open| *open).await;
             listener = Some(reopen(address).await?);
+            inner.switched.notify_one();
             inner.changed();
             continue;
         };
         tokio::select! {
             _ = listening.wait_for(|open| !*open) => {
                 listener = None;
-                inner.closed.notify_one();
+                inner.switched.notify_one();
             }
             accepted = port.accept() => match accepted {
                 Ok((tcp, _)) => connect(&inner, tcp, tls.clone()),

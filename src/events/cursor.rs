@@ -14,6 +14,9 @@ use crate::error::BoxError;
 /// How many handled event ids are remembered: 4,096.
 pub const DEFAULT_HANDLED_WINDOW: usize = 4096;
 
+/// How many bytes their ids may have in all: 1 MiB, however long a server makes them.
+const HANDLED_BYTES: usize = 1024 * 1024;
+
 /// The longest id that is sent back: servers refuse longer header lines.
 const MAX_ID_BYTES: usize = 4096;
 
@@ -129,6 +132,8 @@ pub(crate) struct Cursor {
     last_event_id: Option<Arc<str>>,
     handled: VecDeque<Arc<str>>,
     known: HashSet<Arc<str>>,
+    /// Of all handled ids together.
+    bytes: usize,
     /// Counts the changes, so that a saved state can be told from a newer one.
     version: u64,
 }
@@ -160,10 +165,12 @@ impl Cursor {
         if !self.known.insert(Arc::clone(&event_id)) {
             return;
         }
+        self.bytes += event_id.len();
         self.handled.push_back(event_id);
-        if self.handled.len() > DEFAULT_HANDLED_WINDOW
+        while (self.handled.len() > DEFAULT_HANDLED_WINDOW || self.bytes > HANDLED_BYTES)
             && let Some(oldest) = self.handled.pop_front()
         {
+            self.bytes -= oldest.len();
             self.known.remove(&oldest);
         }
         self.version += 1;
@@ -188,12 +195,13 @@ impl Cursor {
         self.version += 1;
     }
 
-    pub(crate) fn checkpoint(&self, node_id: &str, nonces: NonceSnapshot) -> Checkpoint {
+    /// All of it but the nonces, which are the verifier's.
+    pub(crate) fn checkpoint(&self, node_id: &str) -> Checkpoint {
         Checkpoint {
             node_id: node_id.to_owned(),
             last_event_id: self.last_event_id.as_deref().map(str::to_owned),
             handled: self.handled.iter().map(|id| id.to_string()).collect(),
-            nonces,
+            nonces: NonceSnapshot::default(),
         }
     }
 }
@@ -210,7 +218,7 @@ mod tests {
         let mut cursor = Cursor::default();
         cursor.note_handled("e-1");
         assert!(cursor.move_to(Some("17")));
-        let saved = cursor.checkpoint("n-1", NonceSnapshot::default());
+        let saved = cursor.checkpoint("n-1");
         store.save(&saved).unwrap();
         let loaded = store.load().unwrap().unwrap();
         assert_eq!(loaded, saved);
@@ -260,6 +268,16 @@ mod tests {
         assert!(!cursor.was_handled("0") && cursor.was_handled("1"));
         assert_eq!(cursor.handled.len(), DEFAULT_HANDLED_WINDOW);
         assert_eq!(cursor.known.len(), DEFAULT_HANDLED_WINDOW);
+    }
+
+    #[test]
+    fn the_window_is_bounded_in_bytes_too() {
+        let mut cursor = Cursor::default();
+        for n in 0..10 {
+            cursor.note_handled(&format!("{n}{}", "x".repeat(HANDLED_BYTES / 4)));
+        }
+        assert_eq!(cursor.handled.len(), 3);
+        assert!(cursor.handled.iter().map(|id| id.len()).sum::<usize>() == cursor.bytes);
     }
 
     #[test]

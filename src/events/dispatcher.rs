@@ -121,7 +121,7 @@ impl EventDispatcher {
     /// payload that does not fit counts as an error of the handler.
     pub fn on<K: EventKind>(&self, handler: impl Handler<Event<K>>) {
         let handler = boxed(handler);
-        self.register(K::TYPE, move |envelope: Arc<SignedEnvelope>| {
+        self.register(K::event_type(), move |envelope: Arc<SignedEnvelope>| {
             let decoded = Event::<K>::decode(envelope).map(|event| handler(event));
             async move { decoded?.await }
         });
@@ -205,7 +205,8 @@ impl fmt::Debug for EventDispatcher {
 }
 
 pub(crate) enum Failure {
-    Error(BoxError),
+    /// With its text.
+    Error(String),
     Panic,
     TimedOut,
 }
@@ -223,20 +224,20 @@ pub(crate) async fn run_guarded<A, F>(
 where
     F: Fn(A) -> BoxFuture<'static, Result<(), BoxError>> + ?Sized,
 {
-    // The call itself may panic too, before there is a future.
-    let running = AssertUnwindSafe(async { handler(argument).await }).catch_unwind();
-    let ended = match limit {
-        None => running.await,
-        Some(limit) => match tokio::time::timeout(limit, running).await {
-            Ok(ended) => ended,
-            Err(_) => return Some(Failure::TimedOut),
-        },
+    // All that is the handler's runs in here: the call before there is a future, the
+    // future's drop when its time is up, and the text of its error.
+    let guarded = async {
+        let running = async { handler(argument).await };
+        let ended = match limit {
+            None => running.await,
+            Some(limit) => match tokio::time::timeout(limit, running).await {
+                Ok(ended) => ended,
+                Err(_) => return Some(Failure::TimedOut),
+            },
+        };
+        ended.err().map(|error| Failure::Error(error.to_string()))
     };
-    match ended {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(Failure::Error(error)),
-        Err(_) => Some(Failure::Panic),
-    }
+    AssertUnwindSafe(guarded).catch_unwind().await.unwrap_or(Some(Failure::Panic))
 }
 
 #[cfg(test)]

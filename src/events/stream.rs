@@ -137,13 +137,18 @@ mod tests {
     use futures::{FutureExt, StreamExt, stream};
 
     use super::*;
-    use crate::events::{NoOpVerifier, Verdict};
+    use crate::events::{KeyError, NoOpVerifier, Verdict};
+    use crate::types::SigningKeys;
 
     struct Panics;
 
     impl EventVerifier for Panics {
         fn verify(&self, _: &SignedEnvelope) -> Result<Verdict, VerifyError> {
             panic!("a verifier of one's own")
+        }
+
+        fn update_keys(&self, _: &SigningKeys) -> Result<(), KeyError> {
+            Ok(())
         }
     }
 

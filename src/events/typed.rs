@@ -12,12 +12,32 @@ use crate::values::{DecodeError, Trigger};
 /// A kind of event: its name and what it carries.
 ///
 /// The 24 kinds of the contract are in [`kind`]; implement it for an event that the
-/// contract does not have (yet).
+/// contract does not have (yet):
+///
+/// ```
+/// use plexsphere_client::events::{EventKind, EventType};
+///
+/// #[derive(Debug, serde::Deserialize)]
+/// struct Quota {
+///     bytes: u64,
+/// }
+///
+/// struct QuotaChanged;
+///
+/// impl EventKind for QuotaChanged {
+///     type Payload = Quota;
+///
+///     fn event_type() -> EventType {
+///         "quota_changed".into()
+///     }
+/// }
+/// ```
 pub trait EventKind: Send + 'static {
-    /// The name on the wire.
-    const TYPE: EventType;
     /// What the payload decodes into.
     type Payload: DeserializeOwned + fmt::Debug + Send + 'static;
+
+    /// The event's type: its name on the wire.
+    fn event_type() -> EventType;
 }
 
 /// A verified event with its payload decoded.
@@ -58,8 +78,11 @@ macro_rules! kinds {
                 pub struct $name;
 
                 impl EventKind for $name {
-                    const TYPE: EventType = EventType::$name;
                     type Payload = $payload;
+
+                    fn event_type() -> EventType {
+                        EventType::$name
+                    }
                 }
             )+
 

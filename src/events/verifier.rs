@@ -22,7 +22,10 @@ use crate::types::SigningKeys;
 /// [`update_keys`](Self::update_keys).
 ///
 /// ```
-/// use plexsphere_client::events::{EventVerifier, SignedEnvelope, Verdict, VerifyError};
+/// use plexsphere_client::events::{
+///     EventVerifier, KeyError, NonceSnapshot, SignedEnvelope, Verdict, VerifyError,
+/// };
+/// use plexsphere_client::types::SigningKeys;
 ///
 /// /// Trusts a signature, but takes events from after the upgrade only.
 /// struct AfterTheUpgrade<V>(V);
@@ -33,6 +36,23 @@ use crate::types::SigningKeys;
 ///             return Err(VerifyError::Custom("an event from before the upgrade".to_owned()));
 ///         }
 ///         self.0.verify(envelope)
+///     }
+///
+///     // The rest is passed on, so that key rotations and restarts work as before.
+///     fn update_keys(&self, keys: &SigningKeys) -> Result<(), KeyError> {
+///         self.0.update_keys(keys)
+///     }
+///
+///     fn is_authentic(&self, envelope: &SignedEnvelope) -> bool {
+///         self.0.is_authentic(envelope)
+///     }
+///
+///     fn export_nonces(&self) -> NonceSnapshot {
+///         self.0.export_nonces()
+///     }
+///
+///     fn import_nonces(&self, nonces: &NonceSnapshot) {
+///         self.0.import_nonces(nonces);
 ///     }
 /// }
 /// ```
@@ -58,14 +78,12 @@ pub trait EventVerifier: Send + Sync {
     /// event that a trusted key signed, or a state fetched with the node's own token.
     ///
     /// Hand over the keys of an event only when it is new, since one that is sent
-    /// again may name keys of the past. By default nothing happens.
+    /// again may name keys of the past. A verifier that wraps another passes them on: it
+    /// would refuse every event after the next rotation otherwise.
     ///
     /// # Errors
     /// When a key cannot be used. The keys are then the same as before.
-    fn update_keys(&self, keys: &SigningKeys) -> Result<(), KeyError> {
-        let _ = keys;
-        Ok(())
-    }
+    fn update_keys(&self, keys: &SigningKeys) -> Result<(), KeyError>;
 
     /// The nonces that are remembered, for a store that keeps them over a restart.
     /// By default there are none.
@@ -181,6 +199,10 @@ pub struct NoOpVerifier;
 impl EventVerifier for NoOpVerifier {
     fn verify(&self, _: &SignedEnvelope) -> Result<Verdict, VerifyError> {
         Ok(Verdict::New)
+    }
+
+    fn update_keys(&self, _: &SigningKeys) -> Result<(), KeyError> {
+        Ok(())
     }
 
     fn is_checking(&self) -> bool {

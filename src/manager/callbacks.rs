@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt};
 
 use crate::client::ControlPlane;
 use crate::error::{BoxError, Error, ErrorKind};
@@ -13,6 +14,9 @@ use crate::events::{EnvelopeError, EventType, Handler, SignedEnvelope, VerifyErr
 use crate::status::ClockSkew;
 use crate::types::StateResponse;
 use crate::values::Secret;
+
+/// How long the poll function and the callback for a refused token may take: 60 s.
+pub const CALLBACK_TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// An event or block that no handler saw.
 #[derive(Clone, Debug)]
@@ -35,7 +39,8 @@ pub enum SkipReason {
     /// The verifier refused it.
     Refused(VerifyError),
     /// It is outside the time window, and this machine's clock is to blame. The
-    /// position in the stream stays before it.
+    /// position in the stream stays before it until another event is accepted: set the
+    /// clock, and start anew to have it replayed.
     ClockSkew(ClockSkew),
     /// It is over the event limit.
     Oversized,
@@ -64,7 +69,7 @@ impl Skipped {
 
 type StateHandler =
     Arc<dyn Fn(Arc<StateResponse>) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>;
-type PollFn = Arc<dyn Fn() -> BoxFuture<'static, Result<StateResponse, Error>> + Send + Sync>;
+type PollFn = Arc<dyn Fn() -> BoxFuture<'static, Result<StateResponse, BoxError>> + Send + Sync>;
 type AuthCallback = Arc<dyn Fn() -> BoxFuture<'static, Option<Secret>> + Send + Sync>;
 type SkipCallback = Arc<dyn Fn(&Skipped) + Send + Sync>;
 
@@ -81,12 +86,13 @@ impl Callbacks {
         self.state.write().unwrap_or_else(PoisonError::into_inner).push(boxed(handler));
     }
 
-    pub(crate) fn set_poll_fn<F, Fut>(&self, poll: F)
+    pub(crate) fn set_poll_fn<F, Fut, E>(&self, poll: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<StateResponse, Error>> + Send + 'static,
+        Fut: Future<Output = Result<StateResponse, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
     {
-        set(&self.poll, Arc::new(move || poll().boxed()) as PollFn);
+        set(&self.poll, Arc::new(move || poll().map_err(Into::into).boxed()) as PollFn);
     }
 
     pub(crate) fn set_on_auth_failure<F, Fut>(&self, callback: F)
@@ -105,7 +111,7 @@ impl Callbacks {
         self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Fetches the state; a poll function that panics has failed.
+    /// Fetches the state; a poll function that panics or hangs has failed.
     pub(crate) async fn poll(
         &self,
         control_plane: &ControlPlane,
@@ -114,19 +120,26 @@ impl Callbacks {
         let Some(poll) = get(&self.poll) else {
             return control_plane.fetch_state(node_id).await;
         };
-        let running = AssertUnwindSafe(async { poll().await }).catch_unwind();
-        running.await.unwrap_or_else(|_| {
-            let error = Error::new(ErrorKind::Transport, "the state was not fetched");
-            Err(error.with_source(super::panicked("the poll function")))
-        })
+        guarded(async { poll().await }, "the poll function")
+            .await
+            .and_then(|fetched| fetched)
+            .map_err(|error| {
+                error.downcast::<Error>().map_or_else(
+                    |other| {
+                        Error::new(ErrorKind::Transport, "the state was not fetched")
+                            .with_source(other)
+                    },
+                    |own| *own,
+                )
+            })
     }
 
-    /// Asks for a new token; a callback that panics has none.
+    /// Asks for a new token; a callback that panics or hangs has none.
     pub(crate) async fn new_token(&self) -> Option<Secret> {
         let callback = get(&self.auth)?;
-        let running = AssertUnwindSafe(async { callback().await }).catch_unwind();
-        running.await.unwrap_or_else(|_| {
-            tracing::error!("the callback for a refused token panicked");
+        let asked = guarded(async { callback().await }, "the callback for a refused token").await;
+        asked.unwrap_or_else(|error| {
+            tracing::error!(%error, "no new token");
             None
         })
     }
@@ -136,6 +149,16 @@ impl Callbacks {
         if catch_unwind(AssertUnwindSafe(|| callback(skipped))).is_err() {
             tracing::error!("the callback for skipped events panicked");
         }
+    }
+}
+
+/// Runs a callback to its end, its panic, or its time limit.
+async fn guarded<T>(running: impl Future<Output = T>, what: &str) -> Result<T, BoxError> {
+    let ended = AssertUnwindSafe(running).catch_unwind();
+    match tokio::time::timeout(CALLBACK_TIME_LIMIT, ended).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(_)) => Err(super::panicked(what)),
+        Err(_) => Err(format!("{what} took longer than {CALLBACK_TIME_LIMIT:?}").into()),
     }
 }
 

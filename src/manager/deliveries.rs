@@ -49,10 +49,21 @@ impl Deliveries {
 
     /// Counts the item handed out last as handled now, without asking for the next.
     pub fn settle(&mut self) {
+        self.settle_as(Report::default());
+    }
+
+    /// Says that the item handed out last was handled without success: the position
+    /// moves all the same, it counts among the handlers' errors, and a fetch of the
+    /// state follows.
+    pub fn settle_failed(&mut self) {
+        self.settle_as(Report { handlers: 1, errors: 1, ..Report::default() });
+    }
+
+    fn settle_as(&mut self, report: Report) {
         if let State::Idle { driver, unsettled } = &mut self.state
             && let Some(pending) = unsettled.take()
         {
-            driver.settle(&pending, Report::default());
+            driver.settle(&pending, report);
         }
     }
 }

@@ -40,6 +40,7 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
 pub(crate) type Report = DispatchReport;
 
 /// A delivery that is handed out and not settled yet.
+#[derive(Clone)]
 pub(crate) enum Pending {
     Event { event: Verified, id: Option<Arc<str>> },
     State(Arc<StateResponse>),
@@ -68,6 +69,14 @@ pub(crate) struct Driver {
     /// An event with a bad signature, to be looked at again with fresh keys.
     second_look: Option<SecondLook>,
     last_error: Option<Error>,
+    /// What the consumer has now, until it is settled.
+    handed_out: Option<Pending>,
+    /// The event that the last run handed out and did not settle.
+    again: Option<Pending>,
+    /// How often a connect was tried.
+    attempts: u64,
+    /// When a skipped event was last logged, and how many were not since.
+    skips_logged: Option<(Duration, u64)>,
     /// Which token was in use when the last failure was judged: another one since is news.
     token_seen: u64,
     /// When the wait under way is over.
@@ -107,6 +116,10 @@ impl Driver {
             connection: None,
             second_look: None,
             last_error: None,
+            handed_out: None,
+            again: None,
+            attempts: 0,
+            skips_logged: None,
             token_seen: 0,
             wait_until: Duration::ZERO,
             node_id: node_id.to_owned(),
@@ -128,6 +141,8 @@ impl Driver {
             }
         }
         loop {
+            // A server that always has more must not keep other tasks from running.
+            tokio::task::consume_budget().await;
             if self.inner.signals.is_shut_down() {
                 self.step(Input::Shutdown);
             }
@@ -138,11 +153,9 @@ impl Driver {
                 Command::Poll => self.poll().await,
                 Command::Authenticate => self.authenticate().await,
                 Command::Stop(reason) => return self.stop(reason).await,
-                // The engine is of this crate: a new command is a new arm here.
-                #[allow(unreachable_patterns)]
-                _ => None,
             };
             if pending.is_some() {
+                self.handed_out = pending.clone();
                 return Ok(pending);
             }
         }
@@ -151,6 +164,7 @@ impl Driver {
     /// What was handed out has been handled, well or not: the position moves, and a
     /// failure is made good by a fetch of the state.
     pub(crate) fn settle(&mut self, pending: &Pending, report: Report) {
+        self.handed_out = None;
         if let Pending::Event { event, id } = pending {
             self.cursor.note_handled(&event.envelope().event_id);
             self.move_cursor(id.as_deref());
@@ -233,7 +247,8 @@ impl Driver {
     // ---- the commands ----
 
     async fn connect(&mut self) -> Option<Pending> {
-        let attempt = self.inner.status.connections() + 1;
+        self.attempts += 1;
+        let attempt = self.attempts;
         let span = tracing::info_span!("connection", node_id = %self.node_id, attempt);
         let cursor = self.cursor.last_event_id().cloned();
         let opening = self.inner.control_plane.connect_sse(&self.node_id, cursor.as_deref());
@@ -330,6 +345,7 @@ impl Driver {
         let new = tokio::select! {
             biased;
             () = inner.signals.shutdown() => return None,
+            () = shared.token_changed_from(self.token_seen) => None,
             new = inner.callbacks.new_token() => new,
         };
         if let Some(Err(error)) = new.map(|token| shared.set_token(&token)) {

@@ -14,6 +14,10 @@ use crate::status::StatusCell;
 /// slow disk is not kept busy.
 const REST: u32 = 10;
 
+/// A store that fails is tried again after this time, which doubles to its largest.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
 /// One save at a time, at most one every `interval`, on a thread for blocking work.
 pub(crate) struct Saver {
     store: Option<Arc<dyn CursorStore>>,
@@ -21,6 +25,8 @@ pub(crate) struct Saver {
     next: Instant,
     saved_version: u64,
     running: Option<Saving>,
+    /// How long to wait after the next failure.
+    retry: Duration,
 }
 
 /// A save that runs: how it went, and how long it took.
@@ -28,7 +34,14 @@ pub(crate) type Saving = JoinHandle<(Result<(), BoxError>, Duration)>;
 
 impl Saver {
     pub(crate) fn new(store: Option<Arc<dyn CursorStore>>, interval: Duration) -> Self {
-        Self { store, interval, next: Instant::now(), saved_version: 0, running: None }
+        Self {
+            store,
+            interval,
+            next: Instant::now(),
+            saved_version: 0,
+            running: None,
+            retry: FIRST_RETRY,
+        }
     }
 
     /// Has a save of an earlier run come first, so that there is one call at a time.
@@ -70,12 +83,17 @@ impl Saver {
         (idle && version != self.saved_version).then_some(self.next)
     }
 
-    pub(crate) fn start(&mut self, version: u64, checkpoint: Checkpoint) {
+    /// Saves what `checkpoint` makes, on the thread for blocking work.
+    pub(crate) fn start(
+        &mut self,
+        version: u64,
+        checkpoint: impl FnOnce() -> Checkpoint + Send + 'static,
+    ) {
         let Some(store) = self.store.clone() else { return };
         self.saved_version = version;
         self.running = Some(tokio::task::spawn_blocking(move || {
             let began = std::time::Instant::now();
-            (store.save(&checkpoint), began.elapsed())
+            (store.save(&checkpoint()), began.elapsed())
         }));
     }
 
@@ -85,12 +103,17 @@ impl Saver {
         let panicked = || (Err(super::panicked("the cursor store")), Duration::ZERO);
         let (result, took) = running.await.unwrap_or_else(|_| panicked());
         self.running = None;
-        self.next = Instant::now() + self.interval.max(took * REST);
+        self.next = Instant::now() + self.interval.max(took.saturating_mul(REST).min(LAST_RETRY));
         match result {
-            Ok(()) => status.count(|c| c.saves += 1),
+            Ok(()) => {
+                self.retry = FIRST_RETRY;
+                status.count(|c| c.saves += 1);
+            }
             Err(error) => {
                 // Version 0 is never one to be saved, so it is tried again.
                 self.saved_version = 0;
+                self.next = Instant::now() + self.interval.max(self.retry);
+                self.retry = (self.retry * 2).min(LAST_RETRY);
                 tracing::warn!(%error, "the cursor cannot be saved");
                 status.update(|s| {
                     s.counters.save_failures += 1;
@@ -104,14 +127,14 @@ impl Saver {
     pub(crate) async fn flush(
         &mut self,
         version: u64,
-        checkpoint: impl FnOnce() -> Checkpoint,
+        checkpoint: impl FnOnce() -> Checkpoint + Send + 'static,
         status: &StatusCell,
     ) {
         if self.running.is_some() {
             self.finished(status).await;
         }
         if self.due_at(version).is_some() {
-            self.start(version, checkpoint());
+            self.start(version, checkpoint);
             self.finished(status).await;
         }
     }

@@ -49,7 +49,7 @@ pub enum FailureAction {
         /// How long the server asks to wait. `None`: it did not say, or not in a usable form.
         retry_after: Option<Duration>,
     },
-    /// The server refused to resume (400 or 410 to a cursor): drop the cursor, then try again with back-off.
+    /// The server refused to resume (400 or 410 to a cursor; 414 or 431 to one that is too long): drop the cursor, then try again with back-off.
     /// What was missed is made good by the reconcile that follows the connect.
     DropCursor,
     /// The request itself seems wrong (any other 4xx): try again on the slow schedule.
@@ -74,7 +74,7 @@ impl FailureAction {
 /// | 429 or 503 with a usable `Retry-After` | [`RespectServer`](FailureAction::RespectServer) |
 /// | HTML, whatever the status | [`RetryTransient`](FailureAction::RetryTransient) |
 /// | 204, 501 | [`PollInstead`](FailureAction::PollInstead) |
-/// | 400, 410 to a cursor | [`DropCursor`](FailureAction::DropCursor) |
+/// | 400, 410, 414, 431 to a cursor | [`DropCursor`](FailureAction::DropCursor) |
 /// | 401, 403, 404, but the token has changed since | [`RetryNewToken`](FailureAction::RetryNewToken) |
 /// | 401 | [`RetryAuth`](FailureAction::RetryAuth) |
 /// | 403, 404 | [`PermanentFailure`](FailureAction::PermanentFailure) |
@@ -88,7 +88,7 @@ pub fn classify(failure: &Failure) -> FailureAction {
         Some(429 | 503) if retry_after.is_some() => FailureAction::RespectServer { retry_after },
         _ if failure.html => FailureAction::RetryTransient,
         Some(204 | 501) => FailureAction::PollInstead,
-        Some(400 | 410) if failure.cursor_sent => FailureAction::DropCursor,
+        Some(400 | 410 | 414 | 431) if failure.cursor_sent => FailureAction::DropCursor,
         Some(401 | 403 | 404) if failure.token_changed_since => FailureAction::RetryNewToken,
         Some(401) => FailureAction::RetryAuth,
         Some(403 | 404) => FailureAction::PermanentFailure,
@@ -121,7 +121,7 @@ mod tests {
             401 => [RetryAuth, RetryNewToken][usize::from(f.token_changed_since)],
             403 | 404 => [PermanentFailure, RetryNewToken][usize::from(f.token_changed_since)],
             429 => RespectServer { retry_after: None },
-            400 | 410 => [RetrySlowly, DropCursor][usize::from(f.cursor_sent)],
+            400 | 410 | 414 | 431 => [RetrySlowly, DropCursor][usize::from(f.cursor_sent)],
             408 | 425 => RetryTransient,
             s if (400..500).contains(&s) => RetrySlowly,
             _ => RetryTransient,
@@ -175,7 +175,7 @@ mod tests {
             let mut failure = Failure::with_status(status);
             assert!(!classify(&failure).drops_cursor(), "{status}");
             failure.cursor_sent = true;
-            assert_eq!(classify(&failure).drops_cursor(), status == 400 || status == 410);
+            assert_eq!(classify(&failure).drops_cursor(), [400, 410, 414, 431].contains(&status));
         }
     }
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::context::{Call, Shared};
 use super::generated::Client;
 use super::outcome;
-use super::pool::Pools;
+use super::pool::{Lane, Pools};
 use crate::config::Config;
 use crate::error::Error;
 
@@ -39,10 +39,9 @@ impl Transport {
         T: DeserializeOwned,
         F: AsyncFnOnce(Client) -> Generated<T>,
     {
-        let call = Call::new(&self.shared);
-        let client =
-            Client::new_with_client(&self.base_url, self.pools.clients().calls, call.clone());
+        let (call, client) = self.client(Lane::Calls);
         let result = match run(client).await {
+            Ok(_) if outcome::is_page(&call) => Err(outcome::page(&call).in_operation(operation)),
             Ok(value) => Ok(value.into_inner()),
             Err(error) => Err(outcome::from_generated::<T>(operation, &call, error).await),
         };
@@ -50,11 +49,11 @@ impl Transport {
         result
     }
 
-    /// A client for one streamed call.
-    pub(crate) fn stream_client(&self) -> (Call, Client) {
+    /// A client of the generated kind for one call.
+    pub(crate) fn client(&self, lane: Lane) -> (Call, Client) {
         let call = Call::new(&self.shared);
-        let client =
-            Client::new_with_client(&self.base_url, self.pools.clients().streams, call.clone());
+        let http = self.pools.client(lane);
+        let client = Client::new_with_client(&self.base_url, http, call.clone());
         (call, client)
     }
 
@@ -78,6 +77,7 @@ impl Transport {
         self.call(operation, async |client: Client| {
             use progenitor_client::{ClientHooks, ClientInfo, OperationInfo, ResponseValue};
             let url = format!("{}{path}", client.baseurl());
+            let has_body = body.is_some();
             let mut builder = client.client().request(method, url);
             if let Some(body) = body {
                 builder = builder.json(body);
@@ -91,8 +91,8 @@ impl Transport {
             }
             let (status, headers) = (response.status(), response.headers().clone());
             let body = response.bytes().await?;
-            // No body at all reads as `null`, which `()` and `Option` take.
-            let text = if body.is_empty() { b"null".as_slice() } else { &body };
+            // To a caller that posts, no answer at all may be as good as `null`.
+            let text = if body.is_empty() && has_body { b"null".as_slice() } else { &body };
             match serde_json::from_slice(text) {
                 Ok(value) => Ok(ResponseValue::new(value, status, headers)),
                 Err(e) => Err(progenitor_client::Error::InvalidResponsePayload(body, e)),

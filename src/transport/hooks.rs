@@ -11,8 +11,7 @@ use tracing::Instrument;
 use super::context::Call;
 use super::{generated, gzip, limit};
 
-/// What the API answers with, and the errors of newer servers.
-const JSON: HeaderValue = HeaderValue::from_static("application/json, application/problem+json");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 

@@ -68,8 +68,6 @@ impl<S: Stream<Item = Result<Bytes, Error>> + Unpin> IdleLimit<S> {
     }
 }
 
-use std::future::Future;
-
 impl<S: Stream<Item = Result<Bytes, Error>> + Unpin> Stream for IdleLimit<S> {
     type Item = Result<Bytes, Error>;
 

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use futures::stream;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use crate::error::BoxError;
+use crate::error::{BoxError, chain};
 
 /// Reads a whole body of at most `limit` bytes into one that is held in memory.
 ///
@@ -22,5 +22,5 @@ where
 
 /// Whether `error` says that a body was longer than its limit.
 pub(crate) fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |e| e.source()).any(|e| e.is::<LengthLimitError>())
+    chain(error).any(|link| link.is::<LengthLimitError>())
 }

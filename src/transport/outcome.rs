@@ -1,5 +1,6 @@
 //! The only place that makes an [`Error`] of an answer or of a broken connection.
 
+use std::error::Error as StdError;
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
@@ -13,7 +14,7 @@ use super::gzip;
 use super::limit::is_too_large;
 use super::retry_after::retry_after;
 use super::tls;
-use crate::error::{Answer, BoxError, Error, ErrorKind, Problem};
+use crate::error::{Answer, BoxError, Error, ErrorKind, Problem, chain};
 use crate::values::decode;
 
 /// How much of an error's body is kept.
@@ -95,10 +96,7 @@ fn from_payload<T: DeserializeOwned>(call: &Call, body: &[u8]) -> Error {
             format!("{status} with an empty body where one is expected"),
         )
     } else if is_html(&headers, body) {
-        Error::new(
-            ErrorKind::UnexpectedContent,
-            format!("{status} with an HTML page: a proxy or portal answered in the server's place"),
-        )
+        return page(call);
     } else {
         let error = Error::new(ErrorKind::Decode, format!("{status}, but its body does not fit"));
         match decode::<T>(body) {
@@ -123,7 +121,7 @@ pub(crate) fn from_transport(error: reqwest::Error) -> Error {
         (ErrorKind::Connect, tls::advice(&error).unwrap_or("no connection to the control plane"))
     } else if error.is_builder() {
         (ErrorKind::InvalidRequest, "the request cannot be built")
-    } else if error.is_decode() {
+    } else if error.is_decode() && !is_of_connection(&error) {
         (ErrorKind::Transport, "the answer's compression is damaged")
     } else {
         (ErrorKind::Transport, "the connection broke")
@@ -131,9 +129,28 @@ pub(crate) fn from_transport(error: reqwest::Error) -> Error {
     Error::new(kind, message).with_source(BoxError::from(error))
 }
 
+/// Whether the answer is an HTML page, by its headers: the control plane sends none.
+pub(crate) fn is_page(call: &Call) -> bool {
+    call.answer().is_some_and(|(_, headers)| is_html(headers, b""))
+}
+
+/// The error of a 2xx answer that is an HTML page.
+pub(crate) fn page(call: &Call) -> Error {
+    let status = call.answer().map_or_else(String::new, |(status, _)| format!("{status} "));
+    let text =
+        format!("{status}with an HTML page: a proxy or portal answered in the server's place");
+    refused(call, ErrorKind::UnexpectedContent, text)
+}
+
 /// The error of a 2xx answer that is not of the promised kind.
 pub(crate) fn refused(call: &Call, kind: ErrorKind, message: String) -> Error {
     Error::new(kind, message).with_answer_of(call)
+}
+
+/// Whether the connection is to blame for a body that cannot be read: the one below
+/// the decoder says so.
+fn is_of_connection(error: &(dyn StdError + 'static)) -> bool {
+    chain(error).any(|link| link.is::<hyper::Error>())
 }
 
 impl Error {

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, Proxy};
 use crate::error::{Error, ErrorKind};
@@ -16,18 +16,31 @@ const HTTP2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After so many failures in a row the pooled connections are dropped.
 const FAILURES_BEFORE_RENEWAL: u32 = 3;
 
-/// The two HTTP clients: one for calls, one for streams, whose unread bytes must not
-/// use up the calls' share of an HTTP/2 connection.
+/// At most one renewal in this time: building clients reads the trusted authorities
+/// anew.
+const RENEWAL_GAP: Duration = Duration::from_secs(1);
+
+/// Which HTTP client a call uses. Each has connections of its own, so that bytes that
+/// nobody reads of the one do not use up the HTTP/2 window of the others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lane {
+    Calls,
+    Events,
+    Artifacts,
+}
+
+/// The HTTP clients, one a lane.
 pub(crate) struct Pools {
     config: Config,
     current: RwLock<Clients>,
     failures: AtomicU32,
 }
 
-#[derive(Clone)]
-pub(crate) struct Clients {
-    pub(crate) calls: reqwest::Client,
-    pub(crate) streams: reqwest::Client,
+struct Clients {
+    calls: reqwest::Client,
+    events: reqwest::Client,
+    artifacts: reqwest::Client,
+    built: Instant,
 }
 
 impl Pools {
@@ -36,12 +49,17 @@ impl Pools {
         Ok(Self { config, current, failures: AtomicU32::new(0) })
     }
 
-    pub(crate) fn clients(&self) -> Clients {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn client(&self, lane: Lane) -> reqwest::Client {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        match lane {
+            Lane::Calls => current.calls.clone(),
+            Lane::Events => current.events.clone(),
+            Lane::Artifacts => current.artifacts.clone(),
+        }
     }
 
-    /// Counts failures of the transport in a row; the pool that they came from is
-    /// replaced, since its connections may all be dead.
+    /// Counts failures of the transport in a row; the pools are replaced after some,
+    /// since their connections may all be dead.
     pub(crate) fn note(&self, failure: Option<ErrorKind>) {
         use ErrorKind as K;
         match failure {
@@ -54,30 +72,38 @@ impl Pools {
         }
     }
 
-    /// Drops the pooled connections; running calls keep theirs to the end.
+    /// Drops the pooled connections; running calls keep theirs to the end. Within a
+    /// second of the last renewal it does nothing.
     pub(crate) fn renew(&self) {
+        let built = self.current.read().unwrap_or_else(PoisonError::into_inner).built;
+        if built.elapsed() < RENEWAL_GAP {
+            return;
+        }
         self.failures.store(0, Ordering::Relaxed);
-        // It was built from the same settings before; if that fails now, the old one stays.
+        // They were built from the same settings before; if that fails now, the old ones stay.
         match Clients::new(&self.config) {
             Ok(clients) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = clients;
-                tracing::debug!("connection pool renewed");
+                tracing::debug!("connection pools renewed");
             }
-            Err(error) => tracing::warn!(%error, "connection pool not renewed"),
+            Err(error) => tracing::warn!(%error, "connection pools not renewed"),
         }
     }
 }
 
 impl Clients {
     fn new(config: &Config) -> Result<Self, Error> {
-        let built = |builder: reqwest::ClientBuilder| {
-            builder.build().map_err(|e| {
+        let client = |gzip| {
+            builder(config)?.gzip(gzip).build().map_err(|e| {
                 Error::config("the HTTP client cannot be built with these settings").with_source(e)
             })
         };
-        let calls = builder(config)?.gzip(true);
-        let streams = builder(config)?.gzip(false);
-        Ok(Self { calls: built(calls)?, streams: built(streams)? })
+        Ok(Self {
+            calls: client(true)?,
+            events: client(false)?,
+            artifacts: client(false)?,
+            built: Instant::now(),
+        })
     }
 }
 

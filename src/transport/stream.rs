@@ -15,6 +15,7 @@ use super::call::Transport;
 use super::context::Call;
 use super::generated::Client;
 use super::idle::IdleLimit;
+use super::pool::Lane;
 use super::{outcome, retry_after};
 use crate::error::{Error, ErrorKind};
 
@@ -82,11 +83,25 @@ impl Stream for SseResponse {
 /// An answer whose headers have come.
 pub(crate) struct Opened {
     call: Call,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: BodyStream,
+    headers: HeaderMap,
+    body: BodyStream,
 }
 
 impl Opened {
+    /// The answer as bytes to be kept: 200, and no page of a portal.
+    pub(crate) fn into_bytes(self) -> Result<(HeaderMap, BodyStream), Error> {
+        if outcome::is_page(&self.call) {
+            return Err(outcome::page(&self.call));
+        }
+        match self.call.answer() {
+            Some((status, _)) if *status != StatusCode::OK => {
+                let text = format!("{status} where 200 with the bytes is expected");
+                Err(outcome::refused(&self.call, ErrorKind::EmptyResponse, text))
+            }
+            _ => Ok((self.headers, self.body)),
+        }
+    }
+
     /// The answer as an event stream: 200 of the right content type.
     pub(crate) fn into_events(self) -> Result<SseResponse, Error> {
         let refused = |kind, text: String| outcome::refused(&self.call, kind, text);
@@ -113,11 +128,16 @@ impl Opened {
 
 impl Transport {
     /// Runs one streamed call up to its headers.
-    pub(crate) async fn open<F>(&self, operation: &'static str, run: F) -> Result<Opened, Error>
+    pub(crate) async fn open<F>(
+        &self,
+        operation: &'static str,
+        lane: Lane,
+        run: F,
+    ) -> Result<Opened, Error>
     where
         F: AsyncFnOnce(Client) -> Result<ResponseValue<ByteStream>, progenitor_client::Error<()>>,
     {
-        let (call, client) = self.stream_client();
+        let (call, client) = self.client(lane);
         let limit = self.config.header_timeout;
         let result = match tokio::time::timeout(limit, run(client)).await {
             Ok(Ok(value)) => self.check(operation, call, value),

@@ -4,9 +4,11 @@ use std::error::Error as StdError;
 
 use rustls::CertificateError as Certificate;
 
+use crate::error::chain;
+
 /// The mend for the failure of a handshake somewhere in the chain of `error`.
 pub(crate) fn advice(error: &(dyn StdError + 'static)) -> Option<&'static str> {
-    let failure = std::iter::successors(Some(error), |&e| e.source()).find_map(in_link)?;
+    let failure = chain(error).find_map(|link| link.downcast_ref::<rustls::Error>())?;
     Some(match failure {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             Certificate::UnknownIssuer => {
@@ -31,14 +33,6 @@ pub(crate) fn advice(error: &(dyn StdError + 'static)) -> Option<&'static str> {
             "the server does not speak TLS there: check scheme and port in base_url"
         }
         _ => "the TLS handshake failed",
-    })
-}
-
-/// An I/O error is not its own source, so it is looked into.
-fn in_link<'a>(link: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    link.downcast_ref().or_else(|| {
-        let inner = link.downcast_ref::<std::io::Error>()?.get_ref()?;
-        inner.downcast_ref().or_else(|| in_link(inner))
     })
 }
 

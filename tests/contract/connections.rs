@@ -75,10 +75,11 @@ async fn a_port_where_nobody_listens_is_a_connect_error() {
         assert!(error.is_retryable() && !error.is_timeout());
         assert!(error.to_string().to_lowercase().contains("refused"), "{error}");
     }
-    mock.open_port();
+    mock.open_port().await;
     mock.script_always("ping", Answer::status(204));
     let back = async {
         while api.ping().await.is_err() {
+            // real time: a real port is opened, and asked again until it answers.
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
@@ -124,12 +125,38 @@ async fn an_answer_that_breaks_off_is_never_a_whole_one() {
             mock.script(call.route, answer);
             let error = (call.run)(&api, &Ids::default()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Transport, "{}: {error}", call.operation);
+            assert!(error.to_string().contains("the connection broke"), "{error}");
         }
     }
     let short = Answer::status(200).body(ARTIFACT_BYTES).declare_length(1000).then(Then::Cut);
     mock.script("fetch_artifact", short);
     let error = (Call::of("fetch_artifact").run)(&api, &Ids::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+}
+
+#[tokio::test]
+async fn a_page_of_a_portal_is_never_a_success() {
+    let mock = mock().await;
+    let api = client(&mock);
+    for call in CALLS {
+        mock.script(call.route, Answer::html(200));
+        let error = (call.run)(&api, &Ids::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedContent, "{}: {error}", call.operation);
+        assert_eq!(error.status(), Some(200));
+        assert!(error.is_retryable());
+    }
+}
+
+#[tokio::test]
+async fn an_artifact_is_200_with_its_bytes_and_nothing_else() {
+    let mock = mock().await;
+    let api = client(&mock);
+    for status in [202, 204, 206] {
+        mock.script("fetch_artifact", Answer::status(status));
+        let error = api.fetch_artifact("v", "o", "a").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::EmptyResponse, "{error}");
+        assert_eq!(error.status(), Some(status));
+    }
 }
 
 #[tokio::test]

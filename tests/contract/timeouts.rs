@@ -105,6 +105,7 @@ async fn the_idle_clock_stands_still_while_nobody_reads() {
     mock.script("connect_sse", Answer::stream([": a\n\n"], Then::Stall));
     let mut stream = api.connect_sse("node-1", None).await.unwrap();
     stream.next().await.unwrap().unwrap();
+    // real time: a consumer that lets a real stream wait for longer than the limit.
     tokio::time::sleep(SHORT * 2).await;
     let started = Instant::now();
     let error = stream.next().await.unwrap().unwrap_err();

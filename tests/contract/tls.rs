@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use http::Version;
 use plexsphere_client::{Config, ControlPlane, ErrorKind};
-use plexsphere_mock::MockControlPlane;
+use plexsphere_mock::{Answer, MockControlPlane};
 
 use crate::calls::CALLS;
 use crate::requests::Ids;
@@ -24,7 +25,26 @@ async fn also_found_10_http_2_is_spoken_where_tls_offers_it() {
     let mock = MockControlPlane::builder().tls().start().await.unwrap();
     let api = client_with(&mock, |config| config.root_certificate_pem(mock.ca_pem().unwrap()));
     assert_every_call(&mock, &api, Version::HTTP_2).await;
-    assert_eq!(mock.connections(), 2, "one for calls, one for streams");
+    assert_eq!(mock.connections(), 3, "one for calls, one for events, one for artifacts");
+}
+
+/// An HTTP/2 connection has one window for all its streams.
+#[tokio::test]
+async fn downloads_that_nobody_reads_hold_up_neither_events_nor_calls() {
+    let mock = MockControlPlane::builder().tls().start().await.unwrap();
+    let api = client_with(&mock, |config| config.root_certificate_pem(mock.ca_pem().unwrap()));
+    let node = mock.add_node("node");
+    api.set_auth_token(node.secret_key).unwrap();
+    let mut unread = Vec::new();
+    for _ in 0..5 {
+        mock.script("fetch_artifact", Answer::status(200).endless("x"));
+        unread.push(api.fetch_artifact("v", "o", "a").await.unwrap());
+    }
+    let mut events = api.connect_sse(&node.node_id, None).await.unwrap();
+    mock.publish(&node.node_id, "policy_updated", &serde_json::json!({}));
+    let first = tokio::time::timeout(Duration::from_secs(10), events.next()).await;
+    assert!(first.expect("an event comes").unwrap().is_ok());
+    api.ping().await.unwrap();
 }
 
 #[tokio::test]

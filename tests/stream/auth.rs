@@ -111,6 +111,7 @@ async fn a_callback_that_keeps_making_useless_tokens_is_no_storm() {
         async move { Some(Secret::new(token)) }
     });
     agent.start();
+    // real time: how often it connects in so long is what is measured
     tokio::time::sleep(ms(1500)).await;
     let connects = rig.mock.count("connect_sse");
     assert!((3..=10).contains(&connects), "{connects} in 1.5 s");

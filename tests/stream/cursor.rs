@@ -35,6 +35,7 @@ async fn parity_2h_l8_the_cursor_moves_after_the_handlers() {
         let waits = Arc::clone(&waits);
         async move {
             while !waits.load(Ordering::SeqCst) {
+                // real time: looks again until it is let go
                 tokio::time::sleep(ms(5)).await;
             }
             Ok(())
@@ -67,7 +68,7 @@ async fn parity_2h_an_event_that_was_handled_is_not_handled_twice() {
 fn stored(rig: &Rig, path: &Path) -> Agent {
     let agent = rig.agent();
     agent.manager.set_cursor_store(FileCursorStore::new(path));
-    agent.manager.set_save_interval(ms(5));
+    agent.manager.set_save_interval(ms(5)).unwrap();
     agent
 }
 
@@ -178,6 +179,7 @@ impl CursorStore for Bad {
 
     fn save(&self, _: &Checkpoint) -> Result<(), BoxError> {
         self.overlaps.fetch_add(self.inside.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
+        // real time: a disk that takes its time, so that calls could overlap
         std::thread::sleep(ms(20));
         self.inside.fetch_sub(1, Ordering::SeqCst);
         match self.calls.fetch_add(1, Ordering::SeqCst) % 3 {
@@ -194,7 +196,7 @@ async fn l1_a_store_that_fails_or_panics_ends_nothing() {
     let mut sent = Vec::new();
     let mut agent = rig.agent();
     agent.manager.set_cursor_store(store.clone());
-    agent.manager.set_save_interval(ms(1));
+    agent.manager.set_save_interval(ms(1)).unwrap();
     for round in 0..4 {
         agent.start();
         rig.mock.wait_for_streams(&rig.node_id, 1, LIMIT).await;
@@ -230,6 +232,7 @@ async fn a_stream_that_never_rests_is_saved_all_the_same() {
     let (rig, folder) = (Rig::new().await, tempfile::tempdir().unwrap());
     let mut agent = stored(&rig, &folder.path().join("cursor.json"));
     agent.manager.register_handler("peer_removed", |_: Arc<SignedEnvelope>| async {
+        // real time: a handler that takes its time
         tokio::time::sleep(ms(2)).await;
         Ok(())
     });

@@ -100,7 +100,7 @@ async fn all_24_typed_handlers_take_the_contract_s_payloads() {
 async fn parity_2k_l10_errors_panics_and_timeouts_are_counted_and_made_good() {
     let rig = Rig::new().await;
     let mut agent = rig.agent();
-    agent.manager.set_handler_time_limit(Some(ms(50)));
+    agent.manager.set_handler_time_limit(Some(ms(50))).unwrap();
     let log = Log::default();
     let register = |name, then: fn() -> BoxFuture<'static, Result<(), BoxError>>| {
         agent.manager.register_handler("peer_removed", noting(&log, name, then));
@@ -134,6 +134,7 @@ async fn also_found_1_a_slow_handler_is_not_an_idle_stream() {
     agent.manager.register_handler(
         "peer_removed",
         noting(&Log::default(), "", || async {
+            // real time: a handler that outlasts the idle limit
             tokio::time::sleep(ms(600)).await;
             Ok(())
         }),

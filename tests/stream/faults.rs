@@ -26,6 +26,7 @@ async fn moody(n: usize) -> Result<(), plexsphere_client::BoxError> {
         n if n % 97 == 0 => Err("a handler that fails".into()),
         n if n % 101 == 0 => panic!("a handler that panics"),
         n if n % 211 == 0 => {
+            // real time: a handler that takes its time
             tokio::time::sleep(ms(15)).await;
             Ok(())
         }
@@ -130,6 +131,7 @@ async fn nothing_is_left(rig: Rig, agent: crate::support::Agent) {
     let until = Instant::now() + LIMIT;
     while tasks() > 0 {
         assert!(Instant::now() < until, "{} tasks are left", tasks());
+        // real time: looks again until a deadline
         tokio::time::sleep(ms(5)).await;
     }
 }
@@ -145,7 +147,7 @@ async fn a_server_that_dies_and_comes_back_loses_nothing() {
         sent.extend(rig.publish_some(20));
         let failures = agent.status().counters.failures;
         agent.status_until(|s| s.counters.failures > failures + 1).await;
-        rig.mock.open_port();
+        rig.mock.open_port().await;
         assert_eq!(agent.events.has(sent.len()).await, sent);
     }
     agent.stop().await;

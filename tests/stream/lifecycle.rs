@@ -131,6 +131,7 @@ impl CursorStore for Hangs {
         self.asked.add("load");
         let until = Instant::now() + LIMIT;
         while !self.let_go.load(Ordering::SeqCst) && Instant::now() < until {
+            // real time: a disk that hangs until it is let go
             std::thread::sleep(ms(5));
         }
         Ok(None)
@@ -166,6 +167,7 @@ async fn a_shutdown_waits_for_the_running_handler_and_may_come_from_it() {
         let (log, stopper) = (log.clone(), stopper.clone());
         async move {
             stopper.shutdown();
+            // real time: a handler that goes on after the shutdown
             tokio::time::sleep(ms(200)).await;
             log.add(event.event_id.clone());
             Ok(())
@@ -181,7 +183,7 @@ async fn a_shutdown_waits_for_the_running_handler_and_may_come_from_it() {
 async fn after_the_grace_the_handler_is_dropped_and_its_event_comes_again() {
     let rig = Rig::new().await;
     let mut agent = rig.agent();
-    agent.manager.set_shutdown_grace(ms(150));
+    agent.manager.set_shutdown_grace(ms(150)).unwrap();
     let (log, hang) = (Log::default(), Arc::new(AtomicBool::new(false)));
     let hangs = hang.clone();
     agent.manager.register_handler(
@@ -190,6 +192,7 @@ async fn after_the_grace_the_handler_is_dropped_and_its_event_comes_again() {
             let hangs = hangs.clone();
             async move {
                 while hangs.load(Ordering::SeqCst) {
+                    // real time: looks again until it is let go
                     tokio::time::sleep(ms(10)).await;
                 }
                 Ok(())
@@ -332,6 +335,7 @@ async fn no_task_and_no_connection_is_left() {
     let until = Instant::now() + LIMIT;
     while tasks() > before {
         assert!(Instant::now() < until, "{} tasks, {before} before", tasks());
+        // real time: looks again until a deadline
         tokio::time::sleep(ms(5)).await;
     }
 }

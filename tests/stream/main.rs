@@ -1,5 +1,7 @@
 //! The event layer, from bytes to handlers.
 #![allow(clippy::unwrap_used)]
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used)]
 
 mod auth;
 mod cursor;
@@ -8,6 +10,7 @@ mod faults;
 mod keys;
 mod lifecycle;
 mod parser;
+mod patience;
 mod reconcile;
 mod reconnecting;
 mod signatures;

@@ -39,6 +39,7 @@ async fn l7_many_gaps_make_few_fetches() {
     rig.publish_some(200);
     agent.events.has(200).await;
     agent.states.has(2).await;
+    // real time: nothing may come in so long
     tokio::time::sleep(ms(300)).await;
     assert_eq!(agent.states.len(), 2, "one for the connect, one for 200 failures");
     let requests = rig.mock.requests_for("fetch_state");
@@ -73,6 +74,7 @@ async fn reconcile_now_fetches_once_for_several_requests() {
         agent.manager.reconcile_now();
     }
     agent.states.has(2).await;
+    // real time: nothing may come in so long
     tokio::time::sleep(ms(200)).await;
     assert_eq!(rig.mock.count("fetch_state"), 2);
     agent.stop().await;
@@ -108,6 +110,7 @@ async fn l9_handlers_and_the_poll_function_never_run_at_the_same_time() {
             let (running, overlaps) = (Arc::clone(&running), Arc::clone(&overlaps));
             async move {
                 overlaps.fetch_add(running.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
+                // real time: long enough for two to overlap, if they could
                 tokio::time::sleep(ms(5)).await;
                 running.fetch_sub(1, Ordering::SeqCst);
             }

@@ -4,11 +4,13 @@ use std::env;
 use std::process::ExitCode;
 
 mod against;
+mod import;
 mod judge;
 mod repo;
 mod report;
 mod spec;
 mod tidy;
+mod try_spec;
 mod verify;
 
 #[path = "../../build/generate.rs"]
@@ -16,6 +18,9 @@ mod generate;
 
 #[cfg(test)]
 mod refusal_tests;
+#[cfg(test)]
+#[cfg(feature = "worked-change")]
+mod worked_change;
 
 const USAGE: &str = "\
 usage: cargo xtask TASK
@@ -24,6 +29,8 @@ usage: cargo xtask TASK
   verify-spec --bless            renews openapi/surface.txt
   verify-spec --against OLD [--json]
                                  says what changed since OLD, a file or git:REVISION
+  import-spec FILE --out FILE    translates a document (3.1, or a wide 3.0) for the build
+  try-spec FILE                  translates, generates and compiles it in a crate of its own
   tidy [--json]                  checks the house rules: imports, lengths, tests
 ";
 
@@ -53,6 +60,10 @@ fn run(arguments: &[String]) -> Result<bool, String> {
         ["verify-spec", "--against", old, "--json"] => {
             against::run(&repo, old, true).map(|said| report::say(&said))
         }
+        ["import-spec", file, "--out", out] => {
+            import::run(file, out).map(|said| report::say(&said))
+        }
+        ["try-spec", file] => try_spec::run(&repo, file).map(|said| report::say(&said)),
         ["tidy"] => tidy::run(&repo).map(|lines| report::show(&lines)),
         ["tidy", "--json"] => tidy::run(&repo).map(|lines| report::show_json(&lines)),
         _ => Err(USAGE.to_owned()),

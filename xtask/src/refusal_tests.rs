@@ -50,6 +50,26 @@ fn another_version_or_no_document_is_an_error() {
 }
 
 #[test]
+fn a_name_of_the_generated_client_s_own_is_no_operation_s() {
+    let text = document(&format!("/a: {{ {} }}", GET.replace("look", "client")), "");
+    assert_eq!(
+        refused(&text),
+        ["operationId `client` is a name that the generated client needs itself: choose another"]
+    );
+}
+
+#[test]
+fn a_set_of_words_needs_a_type_to_be_carried_in() {
+    let colour = "Colour: { type: string, x-extensible-enum: [red] }";
+    let said = generate::generate(&document(&format!("/a: {{ {GET} }}"), colour), &HANDWRITTEN);
+    assert_eq!(
+        said.unwrap_err(),
+        "schema `Colour` is a set of words that may grow, and has no type yet: write one in \
+         src/values/open_string.rs, and name it in HANDWRITTEN in build/generate.rs"
+    );
+}
+
+#[test]
 fn operations_need_an_id_of_their_own_in_place() {
     let text = document("/a: { get: { responses: { '204': { description: Fine. } } } }", "");
     assert_eq!(refused(&text), ["`get /a` has no operationId: give it one"]);

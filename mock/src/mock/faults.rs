@@ -66,14 +66,16 @@ impl MockControlPlane {
     /// Closes the port (connections are refused by the system) and every connection; the state stays.
     pub async fn close_port(&self) {
         if self.inner.listen(false) {
-            self.inner.port_closed().await;
+            self.inner.port_switched().await;
         }
         self.drop_connections(false);
     }
 
     /// Opens the port again, the same one.
-    pub fn open_port(&self) {
-        self.inner.listen(true);
+    pub async fn open_port(&self) {
+        if self.inner.listen(true) {
+            self.inner.port_switched().await;
+        }
     }
 
     /// Closes every connection, with a TCP RST or without.

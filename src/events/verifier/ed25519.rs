@@ -114,7 +114,6 @@ impl Ed25519Verifier {
         }
     }
 
-    /// Nanoseconds since 1970.
     /// The signed bytes, when a key in force signed them.
     fn check_signature(
         &self,
@@ -169,8 +168,14 @@ impl EventVerifier for Ed25519Verifier {
         self.check_signature(envelope, self.now()).is_ok()
     }
 
+    /// A previous key that cannot be used is left out, so that it does not keep the
+    /// current one from coming into force.
     fn update_keys(&self, update: &SigningKeys) -> Result<(), KeyError> {
-        let keys = Keys::load(update)?;
+        let keys = Keys::load(update).or_else(|error| {
+            let keys = Keys::load(&SigningKeys::new(update.current.clone()))?;
+            tracing::error!(%error, "the previous signing key cannot be used: left out");
+            Ok(keys)
+        })?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
         Ok(())
     }

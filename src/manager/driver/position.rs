@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Driver;
-use crate::events::Cursor;
+use super::{Driver, Pending};
+use crate::events::{Checkpoint, Cursor};
 use crate::manager::saver::Saving;
 use crate::status::Mode;
 
@@ -20,6 +20,8 @@ const LAST_SAVE_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(in crate::manager) struct Kept {
     position: Option<(String, Cursor)>,
+    /// The event that was handed out and not settled: the next run begins with it.
+    unsettled: Option<Pending>,
     /// A save that the run did not wait for.
     saving: Option<Saving>,
 }
@@ -32,7 +34,10 @@ impl Driver {
         let kept = std::mem::take(&mut *self.inner.kept());
         self.saver.take_over(kept.saving);
         match kept.position.filter(|(node_id, _)| *node_id == self.node_id) {
-            Some((_, cursor)) => self.cursor = cursor,
+            Some((_, cursor)) => {
+                self.cursor = cursor;
+                self.again = kept.unsettled;
+            }
             None => self.load_from_store().await,
         }
         let last_event_id = self.cursor.last_event_id().map(|id| id.to_string());
@@ -54,17 +59,22 @@ impl Driver {
     pub(super) fn save_if_due(&mut self) {
         let version = self.cursor.version();
         if self.saver.due_at(version).is_some_and(|at| at <= Instant::now()) {
-            let nonces = self.inner.verifier.export_nonces();
-            self.saver.start(version, self.cursor.checkpoint(&self.node_id, nonces));
+            let checkpoint = self.checkpoint();
+            self.saver.start(version, checkpoint);
         }
+    }
+
+    /// The position of now, and the nonces of when it is saved: one nonce more only says
+    /// that its event was seen, and the handled ids decide.
+    fn checkpoint(&self) -> impl FnOnce() -> Checkpoint + Send + 'static {
+        let verifier = Arc::clone(&self.inner.verifier);
+        let checkpoint = self.cursor.checkpoint(&self.node_id);
+        move || Checkpoint { nonces: verifier.export_nonces(), ..checkpoint }
     }
 
     pub(super) async fn save_now(&mut self) {
         let inner = Arc::clone(&self.inner);
-        let checkpoint = || {
-            let nonces = inner.verifier.export_nonces();
-            self.cursor.checkpoint(&self.node_id, nonces)
-        };
+        let checkpoint = self.checkpoint();
         let saved = self.saver.flush(self.cursor.version(), checkpoint, &inner.status);
         if tokio::time::timeout(LAST_SAVE_LIMIT, saved).await.is_err() {
             tracing::warn!("the cursor store hangs: the last save is not waited for");
@@ -77,7 +87,10 @@ impl Drop for Driver {
         let position = self
             .loaded
             .then(|| (std::mem::take(&mut self.node_id), std::mem::take(&mut self.cursor)));
-        *self.inner.kept() = Kept { position, saving: self.saver.running() };
+        let unsettled = self.handed_out.take().or_else(|| self.again.take());
+        let unsettled = unsettled.filter(|pending| matches!(pending, Pending::Event { .. }));
+        *self.inner.kept() = Kept { position, unsettled, saving: self.saver.running() };
+        self.inner.status.update(|status| status.healthy = false);
         self.inner.status.set_mode(Mode::Stopped, None);
         // A shutdown was for this run, however it ended.
         self.inner.signals.shutdown_done();

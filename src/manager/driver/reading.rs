@@ -1,7 +1,7 @@
 //! What the open stream brings, and what becomes of it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
 use tracing::Instrument;
@@ -13,6 +13,9 @@ use crate::manager::reconcile::MIN_GAP;
 use crate::reconnect::Input;
 use crate::types::SigningKeys;
 
+/// Between two log lines of skipped events.
+const SKIP_LOG_GAP: Duration = Duration::from_secs(1);
+
 impl Driver {
     pub(super) async fn read(&mut self) -> Option<Pending> {
         if let Some(held) = self.second_look.take_if(|held| held.fetched) {
@@ -21,6 +24,10 @@ impl Driver {
         let now = self.clock.now();
         if self.reconcile.is_due(now) {
             return self.fetch().await;
+        }
+        if self.again.is_some() {
+            // Before all that the server replays: it may not have an id to replay it by.
+            return self.again.take();
         }
         self.save_if_due();
         let inner = Arc::clone(&self.inner);
@@ -161,15 +168,29 @@ impl Driver {
     }
 
     pub(super) fn skip(&mut self, skipped: Skipped) {
+        self.log_skip(&skipped);
+        self.inner.status.count(|c| c.skipped += 1);
+        self.reconcile.request();
+        self.inner.callbacks.skipped(&skipped);
+    }
+
+    /// One line a second at most: a flood of forged events must not become one of lines.
+    fn log_skip(&mut self, skipped: &Skipped) {
+        let now = self.clock.now();
+        let unlogged = match &mut self.skips_logged {
+            Some((at, unlogged)) if now.saturating_sub(*at) < SKIP_LOG_GAP => {
+                *unlogged += 1;
+                return;
+            }
+            logged => logged.replace((now, 0)).map_or(0, |(_, unlogged)| unlogged),
+        };
         tracing::warn!(
             reason = %skipped.reason,
             event_type = skipped.event_type.as_ref().map(EventType::as_str),
             event_id = skipped.event_id.as_deref(),
+            unlogged,
             "event skipped"
         );
-        self.inner.status.count(|c| c.skipped += 1);
-        self.reconcile.request();
-        self.inner.callbacks.skipped(&skipped);
     }
 
     pub(super) fn move_cursor(&mut self, id: Option<&str>) {

@@ -4,11 +4,11 @@ use crate::repo::Repo;
 use crate::report::Line;
 use crate::spec::Spec;
 
-mod document;
+pub mod document;
 #[cfg(test)]
 mod document_tests;
 mod prose;
-mod readings;
+pub mod readings;
 mod suite;
 pub mod surface;
 
