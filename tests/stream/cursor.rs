@@ -204,7 +204,17 @@ async fn l1_a_store_that_fails_or_panics_ends_nothing() {
         assert_eq!(agent.events.has(sent.len()).await, sent);
         agent.status_until(|s| s.counters.save_failures > 2 * round).await;
         match round % 2 {
-            0 => agent.kill().await,
+            0 => {
+                // In the middle of a save.
+                sent.push(rig.publish());
+                let saving = async {
+                    while store.inside.load(Ordering::SeqCst) == 0 {
+                        tokio::time::sleep(ms(1)).await;
+                    }
+                };
+                tokio::time::timeout(LIMIT, saving).await.unwrap();
+                agent.kill().await;
+            }
             _ => agent.stop().await,
         }
     }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use plexsphere_client::Mode;
 use plexsphere_mock::Close;
 
-use crate::support::{LIMIT, Log, Rig, ms};
+use crate::support::{LIMIT, Rig, ms};
 
 #[tokio::test]
 async fn l11_each_change_of_mode_is_seen() {
@@ -15,30 +15,17 @@ async fn l11_each_change_of_mode_is_seen() {
     assert_eq!(agent.status().mode, Mode::Idle);
     agent.manager.set_reconnect_intervals(ms(100), ms(100)).unwrap();
     agent.manager.set_polling_fallback(ms(300), ms(100)).unwrap();
-    let (modes, mut status) = (Log::default(), agent.manager.status());
-    let log = modes.clone();
-    let watching = tokio::spawn(async move {
-        let mut last = Mode::Idle;
-        while last != Mode::Stopped && status.changed().await.is_ok() {
-            let mode = status.borrow_and_update().mode;
-            if mode != last {
-                log.add(mode.as_str());
-            }
-            last = mode;
-        }
-    });
+    let modes = agent.modes();
     agent.start();
     agent.mode(Mode::Waiting).await;
     agent.mode(Mode::Polling).await;
     rig.mock.set_bus_down(false);
     agent.mode(Mode::Streaming).await;
     agent.stop().await;
-    watching.await.unwrap();
-    let modes = modes.all();
+    let modes = modes.until(|modes| modes.last().is_some_and(|mode| mode == "stopped")).await;
     for mode in ["connecting", "waiting", "polling", "streaming"] {
         assert!(modes.iter().any(|m| m == mode), "{mode} in {modes:?}");
     }
-    assert_eq!(modes.last().map(String::as_str), Some("stopped"));
 }
 
 #[tokio::test]

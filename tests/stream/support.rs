@@ -203,6 +203,23 @@ impl Agent {
         }
     }
 
+    /// Each change of mode from now on.
+    pub fn modes(&self) -> Log {
+        let (modes, mut status) = (Log::default(), self.manager.status());
+        let log = modes.clone();
+        tokio::spawn(async move {
+            let mut last = status.borrow_and_update().mode;
+            while status.changed().await.is_ok() {
+                let mode = status.borrow_and_update().mode;
+                if mode != last {
+                    log.add(mode.as_str());
+                }
+                last = mode;
+            }
+        });
+        modes
+    }
+
     pub async fn mode(&self, mode: Mode) -> Status {
         self.status_until(|status| status.mode == mode).await
     }
