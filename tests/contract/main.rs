@@ -8,6 +8,7 @@
 mod calls;
 mod connections;
 mod decoding;
+mod document;
 mod errors;
 mod limits;
 mod reality;

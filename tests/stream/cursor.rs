@@ -209,6 +209,7 @@ async fn l1_a_store_that_fails_or_panics_ends_nothing() {
                 sent.push(rig.publish());
                 let saving = async {
                     while store.inside.load(Ordering::SeqCst) == 0 {
+                        // real time: looks again until a deadline
                         tokio::time::sleep(ms(1)).await;
                     }
                 };
