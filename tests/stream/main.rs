@@ -1,5 +1,4 @@
 //! The event layer, from bytes to handlers.
-#![allow(clippy::unwrap_used)]
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used)]
 
