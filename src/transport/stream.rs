@@ -105,11 +105,16 @@ impl Opened {
     /// The answer as an event stream: 200 of the right content type.
     pub(crate) fn into_events(self) -> Result<SseResponse, Error> {
         let refused = |kind, text: String| outcome::refused(&self.call, kind, text);
-        if self.call.answer().is_some_and(|(status, _)| *status == StatusCode::NO_CONTENT) {
-            return Err(refused(
-                ErrorKind::NoStream,
-                "204: the server has no event stream here".into(),
-            ));
+        match self.call.answer().map(|(status, _)| *status) {
+            Some(StatusCode::NO_CONTENT) => {
+                let text = "204: the server has no event stream here".to_owned();
+                return Err(refused(ErrorKind::NoStream, text));
+            }
+            Some(status) if status != StatusCode::OK => {
+                let text = format!("{status} where 200 with an event stream is expected");
+                return Err(refused(ErrorKind::UnexpectedContent, text));
+            }
+            _ => {}
         }
         match outcome::content_type(&self.headers).as_deref() {
             Some("text/event-stream") => {

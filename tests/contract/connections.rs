@@ -160,6 +160,18 @@ async fn an_artifact_is_200_with_its_bytes_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn b3_a_stream_is_200_and_nothing_else() {
+    let mock = mock().await;
+    let api = client(&mock);
+    for status in [201, 202, 203, 206] {
+        let answer = Answer::stream([""], Then::End).with_status(status);
+        mock.script("connect_sse", answer);
+        let error = api.connect_sse("n", None).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedContent, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_broken_body_does_not_hide_the_status_of_an_error() {
     let mock = mock().await;
     let api = client(&mock);
