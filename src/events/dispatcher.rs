@@ -97,6 +97,33 @@ impl DispatchReport {
     pub fn failures(&self) -> usize {
         self.errors + self.panics + self.timeouts
     }
+
+    /// Counts a handler that has run, and logs what went wrong with it.
+    pub(crate) fn note(
+        &mut self,
+        ended: Option<Failure>,
+        what: &str,
+        envelope: Option<&SignedEnvelope>,
+    ) {
+        self.handlers += 1;
+        let Some(failure) = ended else { return };
+        let event_type = envelope.map(|envelope| envelope.event_type.as_str());
+        let event_id = envelope.map(|envelope| envelope.event_id.as_str());
+        match failure {
+            Failure::Error(error) => {
+                self.errors += 1;
+                tracing::warn!(event_type, event_id, error, "{what} failed");
+            }
+            Failure::Panic => {
+                self.panics += 1;
+                tracing::error!(event_type, event_id, "{what} panicked");
+            }
+            Failure::TimedOut => {
+                self.timeouts += 1;
+                tracing::warn!(event_type, event_id, "{what} ran out of time");
+            }
+        }
+    }
 }
 
 impl EventDispatcher {
@@ -146,24 +173,8 @@ impl EventDispatcher {
         let envelope = event.envelope();
         let mut report = DispatchReport::default();
         for handler in self.handlers_of(&envelope.event_type) {
-            report.handlers += 1;
-            let outcome = self.run(&handler, Arc::clone(envelope)).await;
-            let Some(failure) = outcome else { continue };
-            let (event_type, event_id) = (envelope.event_type.as_str(), &envelope.event_id);
-            match failure {
-                Failure::Error(error) => {
-                    report.errors += 1;
-                    tracing::warn!(event_type, event_id, %error, "event handler failed");
-                }
-                Failure::Panic => {
-                    report.panics += 1;
-                    tracing::error!(event_type, event_id, "event handler panicked");
-                }
-                Failure::TimedOut => {
-                    report.timeouts += 1;
-                    tracing::warn!(event_type, event_id, "event handler ran out of time");
-                }
-            }
+            let ended = self.run(&handler, Arc::clone(envelope)).await;
+            report.note(ended, "event handler", Some(envelope));
         }
         if report.handlers == 0 {
             tracing::debug!(event_type = %envelope.event_type, event_id = %envelope.event_id, "event without a handler");

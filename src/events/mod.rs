@@ -13,7 +13,7 @@ mod verifier;
 pub(crate) use cursor::Cursor;
 pub use cursor::{Checkpoint, CursorStore, DEFAULT_HANDLED_WINDOW, FileCursorStore};
 pub use dispatcher::{DispatchReport, EventDispatcher, Handler};
-pub(crate) use dispatcher::{Failure, boxed, run_guarded};
+pub(crate) use dispatcher::{boxed, run_guarded};
 pub use envelope::{EnvelopeError, SignedEnvelope};
 pub use event_type::EventType;
 pub use parser::{DEFAULT_EVENT_LIMIT, SseEvent, SseItem, SseItems, SseParser};

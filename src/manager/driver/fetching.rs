@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Driver, Pending, Report};
-use crate::events::{Failure, run_guarded};
+use crate::events::run_guarded;
 use crate::manager::{Inner, line};
 use crate::reconnect::Input;
 use crate::types::{SigningKeys, StateResponse};
@@ -65,23 +65,9 @@ impl Inner {
         };
         let mut report = Report::default();
         for handler in self.callbacks.state_handlers() {
-            report.handlers += 1;
             let limit = self.dispatcher.handler_time_limit();
-            match run_guarded(handler.as_ref(), Arc::clone(state), limit).await {
-                None => {}
-                Some(Failure::Error(error)) => {
-                    report.errors += 1;
-                    tracing::warn!(%error, "state handler failed");
-                }
-                Some(Failure::Panic) => {
-                    report.panics += 1;
-                    tracing::error!("state handler panicked");
-                }
-                Some(Failure::TimedOut) => {
-                    report.timeouts += 1;
-                    tracing::warn!("state handler ran out of time");
-                }
-            }
+            let ended = run_guarded(handler.as_ref(), Arc::clone(state), limit).await;
+            report.note(ended, "state handler", None);
         }
         report
     }
