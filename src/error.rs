@@ -185,7 +185,9 @@ impl Error {
         self.0.answer.as_ref().and_then(|answer| answer.retry_after)
     }
 
-    /// Problem details, when the server sent them.
+    /// Problem details, when the server sent them. Their texts are the server's own;
+    /// `Display` shows no more of them than `code`, and that only where the bodies of
+    /// the operation carry no secrets.
     pub fn problem(&self) -> Option<&Problem> {
         self.0.answer.as_ref().and_then(|answer| answer.problem.as_ref())
     }

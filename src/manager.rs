@@ -326,7 +326,7 @@ impl SseManager {
     /// delivered again by the next `start`. What was handled since the last save of
     /// the cursor may be handled again after a restart of the process.
     pub async fn start(&self, node_id: &str) -> Result<(), Error> {
-        let mut driver = self.driver(node_id)?;
+        let mut driver = self.driver("start", node_id)?;
         let grace = self.inner.settings().shutdown_grace;
         while let Some(delivery) = driver.next().await? {
             tokio::select! {
@@ -369,7 +369,7 @@ impl SseManager {
     /// # Backpressure
     /// Nothing is read while no item is asked for.
     pub fn deliveries(&self, node_id: &str) -> Result<Deliveries, Error> {
-        Ok(Deliveries::new(self.driver(node_id)?))
+        Ok(Deliveries::new(self.driver("deliveries", node_id)?))
     }
 
     /// Ends [`start`](Self::start) or the stream: no further event is taken, and the
@@ -397,8 +397,8 @@ impl SseManager {
         self.inner.status.subscribe()
     }
 
-    fn driver(&self, node_id: &str) -> Result<Driver, Error> {
-        let name = |e: Error| e.in_operation("start");
+    fn driver(&self, operation: &'static str, node_id: &str) -> Result<Driver, Error> {
+        let name = |e: Error| e.in_operation(operation);
         crate::transport::segment::check("node_id", node_id).map_err(name)?;
         if self.inner.running.swap(true, Ordering::AcqRel) {
             let text = "the manager runs already: shut it down first, or make another one";

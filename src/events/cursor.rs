@@ -74,9 +74,14 @@ pub struct FileCursorStore {
 
 impl FileCursorStore {
     /// Keeps the checkpoint in the file `path`; its folder must exist. One file belongs
-    /// to one manager.
+    /// to one manager of one node at one control plane: delete it when the node moves to
+    /// another control plane, whose events may have ids that this one handled.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
+    }
+
+    fn named(&self, error: impl std::fmt::Display) -> BoxError {
+        format!("{}: {error}", self.path.display()).into()
     }
 
     fn write(&self, text: &[u8]) -> io::Result<()> {
@@ -94,14 +99,14 @@ impl FileCursorStore {
 impl CursorStore for FileCursorStore {
     fn load(&self) -> Result<Option<Checkpoint>, BoxError> {
         match fs::read(&self.path) {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Ok(text) => Ok(Some(serde_json::from_slice(&text).map_err(|e| self.named(e))?)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e.into()),
+            Err(e) => Err(self.named(e)),
         }
     }
 
     fn save(&self, checkpoint: &Checkpoint) -> Result<(), BoxError> {
-        Ok(self.write(&serde_json::to_vec(checkpoint)?)?)
+        self.write(&serde_json::to_vec(checkpoint)?).map_err(|e| self.named(e))
     }
 }
 

@@ -28,6 +28,9 @@ impl Shared {
         request_timeout: Duration,
         response_limit: usize,
     ) -> Result<Self, Error> {
+        if version.is_empty() {
+            return Err(Error::config("version is empty: give the agent's own, such as 1.4.2"));
+        }
         let user_agent = HeaderValue::try_from(format!("plexd/{version}")).map_err(|e| {
             Error::config("version cannot stand in a header: give visible ASCII").with_source(e)
         })?;
@@ -180,6 +183,8 @@ mod tests {
 
     #[test]
     fn a_version_that_cannot_be_a_header_is_refused() {
-        assert!(Shared::new("1.0\n", Duration::from_secs(1), 1).is_err());
+        for bad in ["1.0\n", ""] {
+            assert!(Shared::new(bad, Duration::from_secs(1), 1).is_err(), "{bad:?}");
+        }
     }
 }

@@ -65,16 +65,18 @@ pub(crate) async fn from_answer(
     let body = unpacked(&headers, read_start(response).await);
     let html = is_html(&headers, &body);
     let secret = SECRET_BEARING.contains(&operation);
-    let problem = problem(&headers, &body).filter(|_| !secret);
+    let problem = problem(&headers, &body);
+    let code = problem.as_ref().and_then(|p| p.code.as_deref()).filter(|c| !secret && is_word(c));
     let mut message = describe(status);
     if status.is_redirection() {
         message = format!("{message}: {}", redirect_advice(&headers));
-    } else if let Some(code) =
-        problem.as_ref().and_then(|p| p.code.as_deref()).filter(|c| is_word(c))
-    {
+    } else if let Some(code) = code {
         message = format!("{message} ({code})");
     } else if html {
         message = format!("{message} as an HTML page: a proxy or portal answered");
+    }
+    if status == StatusCode::UNAUTHORIZED && call.authorization().is_none() {
+        message = format!("{message}: no token is set, see set_auth_token");
     }
     Error::new(kind_of(status), message).with_answer(Answer {
         status: status.as_u16(),
@@ -109,7 +111,8 @@ fn from_payload<T: DeserializeOwned>(call: &Call, body: &[u8]) -> Error {
 
 /// The error of a request that got no answer, or of a body that broke off.
 pub(crate) fn from_transport(error: reqwest::Error) -> Error {
-    // The URL holds ids, and a proxy's may hold a password.
+    let origin = error.url().map(|url| url.origin().ascii_serialization());
+    // The rest of the URL holds ids.
     let error = error.without_url();
     let (kind, message) = if is_too_large(&error) {
         (ErrorKind::ResponseTooLarge, "the answer is larger than response_limit")
@@ -118,11 +121,16 @@ pub(crate) fn from_transport(error: reqwest::Error) -> Error {
     } else if error.is_timeout() {
         (ErrorKind::Timeout, "no whole answer within request_timeout")
     } else if error.is_connect() {
-        (ErrorKind::Connect, tls::advice(&error).unwrap_or("no connection to the control plane"))
+        let advice = tls::advice(&error).unwrap_or("no connection");
+        let to = origin.map_or_else(String::new, |origin| format!(" ({origin})"));
+        return Error::new(ErrorKind::Connect, format!("{advice}{to}"))
+            .with_source(BoxError::from(error));
     } else if error.is_builder() {
         (ErrorKind::InvalidRequest, "the request cannot be built")
     } else if error.is_decode() && !is_of_connection(&error) {
         (ErrorKind::Transport, "the answer's compression is damaged")
+    } else if chain(&error).filter_map(|e| e.downcast_ref::<hyper::Error>()).any(|e| e.is_parse()) {
+        (ErrorKind::Transport, "what answered is not HTTP: check scheme and port in base_url")
     } else {
         (ErrorKind::Transport, "the connection broke")
     };

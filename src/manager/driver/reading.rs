@@ -115,6 +115,7 @@ impl Driver {
     pub(super) fn accept(&mut self, event: Verified, id: Option<Arc<str>>) -> Option<Pending> {
         if self.cursor.was_handled(&event.envelope().event_id) {
             self.inner.status.count(|c| c.redelivered += 1);
+            tracing::debug!(event_id = %event.envelope().event_id, "event handled before");
             self.move_cursor(id.as_deref());
             return None;
         }
