@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use log::Log;
 use node::Node;
-use plexsphere_client::BoxError;
+use plexsphere_client::{BoxError, Mode};
 
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -44,27 +44,52 @@ async fn agent(url: &str, token: &str) -> Result<(), BoxError> {
     let log = Log::new();
     let node = Node::join(url, token, &hostname, None, &log).await?;
     let stream = tokio::spawn(node.clone().run());
-    let heartbeats = async {
-        let mut ticks = tokio::time::interval(HEARTBEAT_INTERVAL);
-        loop {
-            ticks.tick().await;
-            if let Err(error) = node.heartbeat().await {
-                log.line(&hostname, format!("heartbeat failed: {error}"));
-            }
-        }
-    };
     log.line(&hostname, "running; Ctrl-C ends it");
     let ended = tokio::select! {
-        ended = stream => ended?,
-        () = heartbeats => Ok(()),
+        ended = stream => ended?.map_err(BoxError::from),
+        () = say_how_it_is(&node) => Ok(()),
+        () = heartbeats(&node) => Ok(()),
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
-            node.manager.shutdown();
-            node.agent.control_plane.deregister(&node.agent.id).await?;
-            log.line(&hostname, "deregistered");
-            Ok(())
+            leave(&node).await
         }
     };
     log.summary(&[(&hostname, &node)]);
-    Ok(ended?)
+    ended
+}
+
+/// A line for each change of the event stream's mode, with what went wrong.
+async fn say_how_it_is(node: &Node) {
+    let mut status = node.manager.status();
+    let mut said = Mode::Idle;
+    // The manager lives as long as the node, so this does not end.
+    while status.changed().await.is_ok() {
+        let (mode, error) = {
+            let now = status.borrow_and_update();
+            (now.mode, now.last_error.clone())
+        };
+        if mode != said {
+            let why = error.filter(|_| matches!(mode, Mode::Waiting | Mode::Polling));
+            let why = why.map_or_else(String::new, |error| format!(" ({error})"));
+            node.agent.say(format!("event stream {}{why}", mode.as_str()));
+            said = mode;
+        }
+    }
+}
+
+async fn heartbeats(node: &Node) {
+    let mut ticks = tokio::time::interval(HEARTBEAT_INTERVAL);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = node.heartbeat().await {
+            node.agent.say(format!("heartbeat failed: {error}"));
+        }
+    }
+}
+
+async fn leave(node: &Node) -> Result<(), BoxError> {
+    node.manager.shutdown();
+    node.agent.control_plane.deregister(&node.agent.id).await?;
+    node.agent.say("deregistered");
+    Ok(())
 }
