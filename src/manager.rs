@@ -440,11 +440,6 @@ impl fmt::Debug for SseManager {
     }
 }
 
-/// The last failure in one line, for the status.
-fn line(error: &(impl fmt::Display + ?Sized)) -> String {
-    error.to_string()
-}
-
 /// What a panic of a callback becomes.
 fn panicked(what: &str) -> BoxError {
     format!("{what} panicked").into()

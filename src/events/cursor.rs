@@ -249,8 +249,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cursor.json");
         fs::write(&path, b"{").unwrap();
-        assert!(FileCursorStore::new(&path).load().is_err());
-        assert!(FileCursorStore::new(folder.path()).load().is_err());
+        for bad in [path.as_path(), folder.path()] {
+            let error = FileCursorStore::new(bad).load().unwrap_err().to_string();
+            assert!(error.starts_with(&bad.display().to_string()), "it names the file: {error}");
+        }
+        let lost = folder.path().join("no such folder").join("cursor.json");
+        let error = FileCursorStore::new(&lost).save(&Checkpoint::default()).unwrap_err();
+        assert!(error.to_string().starts_with(&lost.display().to_string()), "{error}");
     }
 
     #[cfg(unix)]

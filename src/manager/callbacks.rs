@@ -169,3 +169,45 @@ fn set<T>(slot: &RwLock<Option<T>>, value: T) {
 fn get<T: Clone>(slot: &RwLock<Option<T>>) -> Option<T> {
     slot.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::Config;
+
+    async fn polled<E: Into<BoxError> + Send + 'static>(fail: fn() -> E) -> Error {
+        let callbacks = Callbacks::default();
+        callbacks.set_poll_fn(move || async move { Err(fail()) });
+        failed(&callbacks).await
+    }
+
+    async fn failed(callbacks: &Callbacks) -> Error {
+        let config = Config::new("http://127.0.0.1:9").unwrap();
+        callbacks.poll(&ControlPlane::new(config, "1").unwrap(), "n").await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn an_error_of_this_crate_keeps_its_kind_and_any_other_is_the_network_s() {
+        let own = polled(|| Error::new(ErrorKind::RateLimit, "429")).await;
+        assert_eq!(own.kind(), ErrorKind::RateLimit);
+        let boxed = polled(|| BoxError::from(Error::new(ErrorKind::Forbidden, "403"))).await;
+        assert_eq!(boxed.kind(), ErrorKind::Forbidden);
+        let other = polled(|| "my cache is empty").await;
+        assert_eq!(other.kind(), ErrorKind::Transport);
+        assert!(other.to_string().ends_with("my cache is empty"), "{other}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn l1_a_callback_that_hangs_is_given_up_after_a_minute() {
+        let callbacks = Callbacks::default();
+        callbacks.set_poll_fn(std::future::pending::<Result<StateResponse, BoxError>>);
+        callbacks.set_on_auth_failure(std::future::pending::<Option<Secret>>);
+        let began = Instant::now();
+        assert!(failed(&callbacks).await.to_string().contains("longer than 60s"));
+        assert_eq!(began.elapsed(), Duration::from_secs(60));
+        assert_eq!(callbacks.new_token().await, None);
+        assert_eq!(began.elapsed(), Duration::from_secs(120));
+    }
+}

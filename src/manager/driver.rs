@@ -14,12 +14,12 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::Inner;
 use super::clock::Clock;
 use super::deliveries::Delivery;
 use super::failure::action;
 use super::reconcile::Reconcile;
 use super::saver::Saver;
-use super::{Inner, line};
 use crate::error::Error;
 use crate::events::{
     Cursor, DispatchReport, SignedEnvelope, SseParser, SseStream, Verified, VerifyError,
@@ -233,7 +233,7 @@ impl Driver {
         tracing::debug!(%error, ?action, "event stream failure");
         self.inner.status.update(|status| {
             status.counters.failures += 1;
-            status.last_error = Some(line(&error));
+            status.last_error = Some(error.to_string());
         });
         self.last_error = Some(error);
         if action.drops_cursor() {

@@ -151,3 +151,31 @@ fn root_certificates(config: &Config) -> Result<Vec<reqwest::Certificate>, Error
     }
     Ok(certificates)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built(pools: &Pools) -> Instant {
+        pools.current.read().unwrap().built
+    }
+
+    #[test]
+    fn pools_are_renewed_after_failures_in_a_row_and_at_most_once_a_second() {
+        let pools = Pools::new(Config::new("http://h").unwrap()).unwrap();
+        let first = built(&pools);
+        pools.renew();
+        assert_eq!(built(&pools), first, "within a second of the first");
+        let long_ago = first.checked_sub(RENEWAL_GAP).unwrap();
+        pools.current.write().unwrap().built = long_ago;
+        for failure in [Some(ErrorKind::Connect), Some(ErrorKind::Timeout), None] {
+            pools.note(failure);
+        }
+        for _ in 0..FAILURES_BEFORE_RENEWAL - 1 {
+            pools.note(Some(ErrorKind::Transport));
+        }
+        assert_eq!(built(&pools), long_ago, "a success in between begins the count anew");
+        pools.note(Some(ErrorKind::Transport));
+        assert!(built(&pools) > long_ago);
+    }
+}

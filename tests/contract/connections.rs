@@ -74,6 +74,7 @@ async fn a_port_where_nobody_listens_is_a_connect_error() {
         assert_eq!((error.operation(), error.status()), (Some(call.operation), None));
         assert!(error.is_retryable() && !error.is_timeout());
         assert!(error.to_string().to_lowercase().contains("refused"), "{error}");
+        assert!(error.to_string().contains(&mock.url()), "it says where: {error}");
     }
     mock.open_port().await;
     mock.script_always("ping", Answer::status(204));

@@ -96,6 +96,7 @@ async fn plain_http_at_a_tls_port_and_tls_at_a_plain_port_are_errors() {
         let error = ControlPlane::new(config, "1").unwrap().ping().await.unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Connect | ErrorKind::Transport), "{error}");
         assert!(error.is_retryable());
+        assert!(error.to_string().contains("check scheme and port in base_url"), "{error}");
     }
 }
 

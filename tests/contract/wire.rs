@@ -130,6 +130,23 @@ async fn no_call_carries_a_token_before_one_is_set() {
 }
 
 #[tokio::test]
+async fn a_401_without_a_token_says_that_none_is_set() {
+    let mock = mock().await;
+    let api = client(&mock);
+    for call in CALLS {
+        for (token, hint) in [(None, true), (Some("wrong"), false)] {
+            api.clear_auth_token();
+            if let Some(token) = token {
+                api.set_auth_token(token).unwrap();
+            }
+            mock.script(call.route, Answer::status(401));
+            let error = (call.run)(&api, &Ids::default()).await.unwrap_err();
+            assert_eq!(error.to_string().contains("set_auth_token"), hint, "{error}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_path_parameter_is_always_one_segment() {
     const ENCODED: [(&str, &str); 14] = [
         ("a/b", "a%2Fb"),
@@ -256,6 +273,9 @@ async fn post_json_sends_any_body_and_takes_an_empty_answer_as_null() {
     mock.script("/v1/x", Answer::status(204));
     let error = api.post_json::<_, Vec<u8>>("/v1/x", &()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::EmptyResponse);
+    mock.script("/v1/x", Answer::status(200));
+    let error = api.get_json::<Value>("/v1/x").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::EmptyResponse, "a fetch promises a body");
     let unwritable = std::collections::BTreeMap::from([((1, 2), 3)]);
     let error = api.post_json::<_, ()>("/v1/x", &unwritable).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);

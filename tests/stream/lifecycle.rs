@@ -29,6 +29,7 @@ async fn a_second_start_is_refused_and_the_first_goes_on() {
     assert_eq!(second.kind(), ErrorKind::AlreadyRunning);
     let third = agent.manager.deliveries(&rig.node_id).unwrap_err();
     assert_eq!(third.kind(), ErrorKind::AlreadyRunning);
+    assert_eq!((second.operation(), third.operation()), (Some("start"), Some("deliveries")));
     rig.publish();
     agent.events.has(1).await;
     agent.stop().await;

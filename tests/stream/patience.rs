@@ -1,9 +1,10 @@
 //! What handlers, callbacks and stores of a user's may do without hurting the rest.
 
 use std::fmt;
-use std::sync::Arc;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use plexsphere_client::events::{Checkpoint, CursorStore, SignedEnvelope};
@@ -160,9 +161,28 @@ async fn durations_that_cannot_work_are_refused() {
     agent.manager.set_handler_time_limit(None).unwrap();
 }
 
+/// What is logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn a_flood_leaves_other_tasks_of_the_same_thread_their_turn() {
     const BLOCKS: usize = 100_000;
+    let lines = Lines::default();
+    let written = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || written.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let began = Instant::now();
     let rig = Rig::new().await;
     rig.mock.script("connect_sse", Answer::stream(["data: x\n\n".repeat(BLOCKS)], Then::Stall));
     let mut agent = rig.agent();
@@ -178,6 +198,9 @@ async fn a_flood_leaves_other_tasks_of_the_same_thread_their_turn() {
     agent.status_until(|s| s.counters.malformed == BLOCKS as u64).await;
     other.abort();
     assert!(turns.load(Ordering::Relaxed) > 500, "{turns:?}");
+    let said = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let said = said.matches("event skipped").count() as u64;
+    assert!((1..=began.elapsed().as_secs() + 1).contains(&said), "{said} lines of a flood");
     agent.stop().await;
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Driver, Pending, Report};
 use crate::events::run_guarded;
-use crate::manager::{Inner, line};
+use crate::manager::Inner;
 use crate::reconnect::Input;
 use crate::types::{SigningKeys, StateResponse};
 
@@ -34,7 +34,7 @@ impl Driver {
                 tracing::warn!(%error, "the state cannot be fetched; the stream stays open");
                 inner.status.update(|status| {
                     status.counters.state_failures += 1;
-                    status.last_error = Some(line(&error));
+                    status.last_error = Some(error.to_string());
                 });
                 None
             }
