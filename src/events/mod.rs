@@ -17,7 +17,6 @@ pub(crate) use dispatcher::{boxed, run_guarded};
 pub use envelope::{EnvelopeError, SignedEnvelope};
 pub use event_type::EventType;
 pub use parser::{DEFAULT_EVENT_LIMIT, SseEvent, SseItem, SseItems, SseParser};
-pub(crate) use stream::check;
 pub use stream::{SseStream, StreamItem};
 pub use typed::{Event, EventKind, kind};
 pub use verifier::{

@@ -1,7 +1,6 @@
 //! Stages 1 to 3 over any byte stream: bytes in, verified events and all that was
 //! not one out. Nothing is passed over in silence.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -46,6 +45,7 @@ pub enum StreamItem {
 /// Makes verified events of the bytes of one connection.
 ///
 /// It reads from any [`Stream`] of bytes, passes its errors on, and ends with it.
+/// A panic of the verifier goes through it; [`SseManager`](crate::SseManager) catches it.
 ///
 /// # Cancel safety
 /// Dropping a pending `next()` loses nothing.
@@ -84,20 +84,11 @@ impl<S> SseStream<S> {
             Ok(envelope) => Arc::new(envelope),
             Err(error) => return StreamItem::Malformed(error),
         };
-        match check(&*self.verifier, &envelope) {
+        match Verified::check(&*self.verifier, &envelope) {
             Ok(verified) => StreamItem::Event { event: verified, id: event.id },
             Err(error) => StreamItem::Refused { envelope, error, id: event.id },
         }
     }
-}
-
-/// Has the verifier check an envelope; one that panics has refused it.
-pub(crate) fn check(
-    verifier: &dyn EventVerifier,
-    envelope: &Arc<SignedEnvelope>,
-) -> Result<Verified, VerifyError> {
-    catch_unwind(AssertUnwindSafe(|| Verified::check(verifier, envelope)))
-        .unwrap_or_else(|_| Err(VerifyError::Custom("the verifier panicked".to_owned())))
 }
 
 impl<S, E> Stream for SseStream<S>
@@ -137,20 +128,7 @@ mod tests {
     use futures::{FutureExt, StreamExt, stream};
 
     use super::*;
-    use crate::events::{KeyError, NoOpVerifier, Verdict};
-    use crate::types::SigningKeys;
-
-    struct Panics;
-
-    impl EventVerifier for Panics {
-        fn verify(&self, _: &SignedEnvelope) -> Result<Verdict, VerifyError> {
-            panic!("a verifier of one's own")
-        }
-
-        fn update_keys(&self, _: &SigningKeys) -> Result<(), KeyError> {
-            Ok(())
-        }
-    }
+    use crate::events::NoOpVerifier;
 
     fn items(text: &str, chunk: usize, verifier: Arc<dyn EventVerifier>) -> Vec<String> {
         let chunks: Vec<_> = text
@@ -194,12 +172,5 @@ mod tests {
         for chunk in 1..40 {
             assert_eq!(items(&text, chunk, Arc::new(NoOpVerifier)), expected, "{chunk}");
         }
-    }
-
-    #[test]
-    fn a_verifier_that_panics_refuses() {
-        let text = "data: {\"event_type\":\"a\",\"event_id\":\"e\"}\n\n";
-        let expected = ["refused: the event is refused: the verifier panicked"];
-        assert_eq!(items(text, 1000, Arc::new(Panics)), expected);
     }
 }

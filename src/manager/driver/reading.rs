@@ -7,7 +7,7 @@ use futures::StreamExt;
 use tracing::Instrument;
 
 use super::{Driver, LONGEST_NAP, Pending, Refused, SecondLook, after, at};
-use crate::events::{EventType, StreamItem, Verdict, Verified, VerifyError, check};
+use crate::events::{EventType, StreamItem, Verdict, Verified, VerifyError};
 use crate::manager::callbacks::{SkipReason, Skipped};
 use crate::manager::reconcile::MIN_GAP;
 use crate::reconnect::Input;
@@ -143,7 +143,7 @@ impl Driver {
     }
 
     pub(super) fn look_again(&mut self, refused: Refused) -> Option<Pending> {
-        match check(&*self.inner.verifier, &refused.envelope) {
+        match Verified::check(&*self.inner.verifier, &refused.envelope) {
             Ok(event) => self.accept(event, refused.id),
             Err(error) => {
                 self.skip_refused(Refused { error, ..refused });
