@@ -6,6 +6,7 @@ use std::process::ExitCode;
 mod against;
 mod import;
 mod judge;
+mod lab;
 mod repo;
 mod report;
 mod spec;
@@ -32,6 +33,9 @@ usage: cargo xtask TASK
   import-spec FILE --out FILE    translates a document (3.1, or a wide 3.0) for the build
   try-spec FILE                  translates, generates and compiles it in a crate of its own
   tidy [--json]                  checks the house rules: imports, lengths, tests
+
+  chaos | fleet | intermediaries [--release] ...
+                                 runs the client hard, see lab/README.md
 ";
 
 fn main() -> ExitCode {
@@ -64,6 +68,7 @@ fn run(arguments: &[String]) -> Result<bool, String> {
             import::run(file, out).map(|said| report::say(&said))
         }
         ["try-spec", file] => try_spec::run(&repo, file).map(|said| report::say(&said)),
+        [task, ..] if lab::TASKS.contains(task) => lab::run(&repo, &words),
         ["tidy"] => tidy::run(&repo).map(|lines| report::show(&lines)),
         ["tidy", "--json"] => tidy::run(&repo).map(|lines| report::show_json(&lines)),
         _ => Err(USAGE.to_owned()),
