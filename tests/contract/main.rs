@@ -6,11 +6,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod calls;
+mod cancelled;
 mod connections;
 mod decoding;
 mod document;
 mod errors;
 mod limits;
+#[path = "../shared/polled.rs"]
+mod polled;
 mod reality;
 mod redirects;
 mod requests;
