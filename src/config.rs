@@ -260,6 +260,17 @@ impl Config {
     }
 }
 
+impl Proxy {
+    /// What errors call it, without the credentials in its URL.
+    pub(crate) fn name(&self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Environment => Some("the proxy of the environment".to_owned()),
+            Self::Url(url) => Some(format!("the proxy {}", url.origin().ascii_serialization())),
+        }
+    }
+}
+
 const PROXY_MEND: &str =
     "write \"none\", \"environment\" or a URL such as http://proxy.example:3128";
 

@@ -14,3 +14,4 @@ pub(crate) mod retry_after;
 pub(crate) mod segment;
 pub(crate) mod stream;
 pub(crate) mod tls;
+pub(crate) mod tunnel;

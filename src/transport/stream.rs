@@ -173,8 +173,9 @@ impl Transport {
             return Err(outcome::refused(&call, ErrorKind::UnexpectedContent, text.to_owned())
                 .in_operation(operation));
         }
+        let of_call = call.clone();
         let bytes = value.into_inner_stream().map(move |chunk| {
-            chunk.map_err(|e| outcome::from_transport(e).in_operation(operation))
+            chunk.map_err(|e| outcome::from_transport(&of_call, e).in_operation(operation))
         });
         let limited = IdleLimit::new(bytes, self.config.sse_idle_timeout)
             .map(move |item| item.map_err(|e| e.in_operation(operation)));
