@@ -111,6 +111,7 @@ struct Inner {
     operation: Option<&'static str>,
     message: String,
     answer: Option<Answer>,
+    silence: Option<Duration>,
     source: Option<BoxError>,
 }
 
@@ -133,6 +134,7 @@ impl Error {
             operation: None,
             message: message.into(),
             answer: None,
+            silence: None,
             source: None,
         }))
     }
@@ -149,6 +151,16 @@ impl Error {
     pub(crate) fn with_answer(mut self, answer: Answer) -> Self {
         self.0.answer = Some(answer);
         self
+    }
+
+    /// Says that the connection stood, and that nothing came over it for so long.
+    pub(crate) fn after_silence(mut self, limit: Duration) -> Self {
+        self.0.silence = Some(limit);
+        self
+    }
+
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        self.0.silence
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {

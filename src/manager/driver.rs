@@ -24,7 +24,9 @@ use crate::error::Error;
 use crate::events::{
     Cursor, DispatchReport, SignedEnvelope, SseParser, SseStream, Verified, VerifyError,
 };
-use crate::reconnect::{Command, FailureAction, Input, ReconnectEngine, State, StopReason};
+use crate::reconnect::{
+    Command, FailureAction, Input, ReconnectEngine, SILENCES_BEFORE_POLLING, State, StopReason,
+};
 use crate::status::{ClockSkew, Mode};
 use crate::transport::stream::SseResponse;
 use crate::types::StateResponse;
@@ -187,8 +189,13 @@ impl Driver {
 
     /// Tells the engine what happened and takes up what it says.
     fn step(&mut self, input: Input) {
-        let (now, random) = (self.clock.now(), rand::random());
-        match self.engine.step(input, now, random) {
+        let now = self.clock.now();
+        let command = self.engine.step(input, now, rand::random());
+        self.take_up(command, now);
+    }
+
+    fn take_up(&mut self, command: Command, now: Duration) {
+        match command {
             Command::Continue => {}
             Command::Wait(wait) => {
                 self.command = Command::Wait(wait);
@@ -231,9 +238,13 @@ impl Driver {
         self.token_seen = self.inner.control_plane.transport.shared.token_generation();
         let action = action(&error, cursor_sent, self.token_seen);
         tracing::debug!(%error, ?action, "event stream failure");
+        let now = self.clock.now();
+        let command = self.engine.step(input(action), now, rand::random());
+        // Before the mode changes: who waits for that finds the reason there.
+        let text = silenced(&self.engine, &error).unwrap_or_else(|| error.to_string());
         self.inner.status.update(|status| {
             status.counters.failures += 1;
-            status.last_error = Some(error.to_string());
+            status.last_error = Some(text);
         });
         self.last_error = Some(error);
         if action.drops_cursor() {
@@ -241,7 +252,7 @@ impl Driver {
             self.cursor.reset();
             self.reconcile.request();
         }
-        self.step(input(action));
+        self.take_up(command, now);
     }
 
     // ---- the commands ----
@@ -367,6 +378,21 @@ impl Driver {
             None => Ok(None),
         }
     }
+}
+
+/// What many silences in a row mean, if `error` is one of them; one line in the log when
+/// they have become so many.
+fn silenced(engine: &ReconnectEngine, error: &Error) -> Option<String> {
+    const { assert!(SILENCES_BEFORE_POLLING == 3, "the text says how often") };
+    let limit = error.silence().filter(|_| engine.silences() >= SILENCES_BEFORE_POLLING)?;
+    let text = format!(
+        "connected, but no byte in {limit:?} three times in a row: something between buffers the \
+         stream (a proxy without `proxy_buffering off`?); the state is polled"
+    );
+    if engine.silences() == SILENCES_BEFORE_POLLING {
+        tracing::warn!("{text}");
+    }
+    Some(text)
 }
 
 fn clock_skew(server: SystemTime) -> Option<ClockSkew> {

@@ -30,10 +30,11 @@
 //! |---|---|---|
 //! | Idle | Start | Connecting, without a wait |
 //! | Connecting | Opened | Streaming; polling pauses |
-//! | Streaming | Received | healthy once the stream is 60 s old; back-off, slow schedule and polling end |
+//! | Streaming | Received | silences are forgotten; healthy once the stream is 60 s old; back-off, slow schedule and polling end |
 //! | Streaming, healthy | Ended | Waiting for 0 to base |
 //! | Connecting, Streaming | Ended, any other | Waiting for the back-off, which grows |
 //! | Connecting, Streaming | Failed | what the [`FailureAction`] says: back-off, slow schedule, Authenticating, Stopped; or, for a new token, Connecting |
+//! | Connecting, Streaming without a byte | Failed, silent | Waiting for the back-off; the third in a row polls first, and the stream is still tried |
 //! | Authenticating | AuthRecovered | Connecting at once; if such tokens are refused in a row, after a growing gap |
 //! | Authenticating | AuthRefused | Stopped; under the persistent policy Waiting on the slow schedule |
 //! | Waiting | TimerFired | Polling or Connecting, whichever is due |
@@ -57,7 +58,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    FailureAction, FailurePolicy, NETWORK_CHANGE_GAP, ReconnectSettings,
+    FailureAction, FailurePolicy, NETWORK_CHANGE_GAP, ReconnectSettings, SILENCES_BEFORE_POLLING,
     backoff::{self, exponential, jitter, jitter_up, spread},
 };
 
@@ -95,6 +96,8 @@ pub struct ReconnectEngine {
     server_base: Option<Duration>,
     /// Failures in a row, since a stream was last healthy.
     failures: u32,
+    /// Streams in a row that stood and brought no byte.
+    silences: u32,
     /// Refusals in a row that put the stream on the slow schedule.
     refusals: u32,
     /// Refusals in a row of the poll.
@@ -120,6 +123,7 @@ impl ReconnectEngine {
             poll_at: None,
             server_base: None,
             failures: 0,
+            silences: 0,
             refusals: 0,
             poll_refusals: 0,
             token_tries: 0,
@@ -187,6 +191,12 @@ impl ReconnectEngine {
         self.failures
     }
 
+    /// How many streams in a row stood and brought no byte until a time limit ran out. From
+    /// [`SILENCES_BEFORE_POLLING`] on, something between holds their bytes back.
+    pub fn silences(&self) -> u32 {
+        self.silences
+    }
+
     // What the inputs do.
 
     /// Marks the stream as healthy once it has lasted, and forgets all failures before it.
@@ -197,6 +207,9 @@ impl ReconnectEngine {
         let received = received || input == Input::Received;
         let healthy = received && now.saturating_sub(since) >= self.settings.healthy_after;
         self.state = State::Streaming { since, received, healthy };
+        if received {
+            self.silences = 0;
+        }
         if healthy {
             self.failures = 0;
             self.refusals = 0;
@@ -226,15 +239,14 @@ impl ReconnectEngine {
             FailureAction::RetryTransient | FailureAction::DropCursor => {
                 self.back_off(Duration::ZERO, now, random)
             }
+            FailureAction::RetrySilent => self.fell_silent(now, random),
             FailureAction::RespectServer { retry_after } => {
                 let asked = backoff::retry_after(retry_after.unwrap_or_default(), random);
                 self.back_off(asked, now, random)
             }
             FailureAction::RetrySlowly => self.slow_down(now, random),
             FailureAction::PollInstead => {
-                if !self.polling {
-                    self.poll_at = Some(now);
-                }
+                self.poll_from(now);
                 self.slow_down(now, random)
             }
             FailureAction::RetryNewToken => self.renew(now, random),
@@ -244,6 +256,16 @@ impl ReconnectEngine {
             }
             FailureAction::PermanentFailure => self.refused(StopReason::Refused, now, random),
         }
+    }
+
+    fn fell_silent(&mut self, now: Duration, random: u64) -> Command {
+        if !matches!(self.state, State::Streaming { received: true, .. }) {
+            self.silences = self.silences.saturating_add(1);
+            if self.silences >= SILENCES_BEFORE_POLLING {
+                self.poll_from(now);
+            }
+        }
+        self.back_off(Duration::ZERO, now, random)
     }
 
     fn refused(&mut self, reason: StopReason, now: Duration, random: u64) -> Command {
@@ -265,6 +287,7 @@ impl ReconnectEngine {
             }
             Err(
                 FailureAction::RetryTransient
+                | FailureAction::RetrySilent
                 | FailureAction::RetryNewToken
                 | FailureAction::DropCursor,
             ) => interval,
@@ -300,6 +323,7 @@ impl ReconnectEngine {
 
     fn network_changed(&mut self, now: Duration, random: u64) -> Command {
         self.failures = 0;
+        self.silences = 0;
         self.refusals = 0;
         self.forgive_polls(now, random);
         let due = now.max(self.connected_at.saturating_add(jitter_up(NETWORK_CHANGE_GAP, random)));
@@ -330,6 +354,13 @@ impl ReconnectEngine {
             let first = spread(self.settings.poll_interval, random);
             let wait = self.settings.polling_after.checked_add(first);
             self.poll_at = wait.and_then(|wait| now.checked_add(wait));
+        }
+    }
+
+    /// Polling begins at once, unless it has begun.
+    fn poll_from(&mut self, now: Duration) {
+        if !self.polling {
+            self.poll_at = Some(now);
         }
     }
 

@@ -18,6 +18,8 @@ pub const DEFAULT_SLOW_MAX_INTERVAL: Duration = Duration::from_secs(60 * 60);
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// The least time between a connect and one that a change of the network asks for: 1 s.
 pub const NETWORK_CHANGE_GAP: Duration = Duration::from_secs(1);
+/// After so many streams in a row that stood and brought no byte, the state is polled at once: 3.
+pub const SILENCES_BEFORE_POLLING: u32 = 3;
 /// The shortest interval that a setting can ask for: 10 ms. A shorter one is raised to it.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -56,7 +58,8 @@ pub struct ReconnectSettings {
     /// The cap of the back-off, before jitter. Default: 60 s.
     pub max_interval: Duration,
     /// How long there may be no healthy stream before polling takes its place. Default: 5 minutes.
-    /// [`Duration::MAX`] means never; a server that says it has no stream (204, 501) is polled all the same.
+    /// [`Duration::MAX`] means never; a server that says it has no stream (204, 501) is polled all the same, and so is
+    /// one whose streams stay without a byte ([`SILENCES_BEFORE_POLLING`]).
     pub polling_after: Duration,
     /// How often to poll while polling. Default: 60 s.
     pub poll_interval: Duration,

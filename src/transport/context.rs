@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::watch;
 
+use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::values::Secret;
 
@@ -14,6 +15,8 @@ pub(crate) struct Shared {
     pub(crate) user_agent: HeaderValue,
     pub(crate) request_timeout: Duration,
     pub(crate) response_limit: usize,
+    /// What errors call the proxy that requests go through.
+    pub(crate) proxy: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -23,18 +26,20 @@ struct Token {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        version: &str,
-        request_timeout: Duration,
-        response_limit: usize,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(version: &str, config: &Config) -> Result<Self, Error> {
         if version.is_empty() {
             return Err(Error::config("version is empty: give the agent's own, such as 1.4.2"));
         }
         let user_agent = HeaderValue::try_from(format!("plexd/{version}")).map_err(|e| {
             Error::config("version cannot stand in a header: give visible ASCII").with_source(e)
         })?;
-        Ok(Self { token: watch::Sender::default(), user_agent, request_timeout, response_limit })
+        Ok(Self {
+            token: watch::Sender::default(),
+            user_agent,
+            request_timeout: config.request_timeout,
+            response_limit: config.response_limit,
+            proxy: config.proxy.name(),
+        })
     }
 
     pub(crate) fn set_token(&self, token: &Secret) -> Result<(), Error> {
@@ -145,7 +150,7 @@ mod tests {
     use super::*;
 
     fn shared() -> Arc<Shared> {
-        Arc::new(Shared::new("1.0", Duration::from_secs(1), 1).unwrap())
+        Arc::new(Shared::new("1.0", &Config::new("http://h").unwrap()).unwrap())
     }
 
     #[test]
@@ -184,7 +189,7 @@ mod tests {
     #[test]
     fn a_version_that_cannot_be_a_header_is_refused() {
         for bad in ["1.0\n", ""] {
-            assert!(Shared::new(bad, Duration::from_secs(1), 1).is_err(), "{bad:?}");
+            assert!(Shared::new(bad, &Config::new("http://h").unwrap()).is_err(), "{bad:?}");
         }
     }
 }

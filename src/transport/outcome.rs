@@ -10,10 +10,9 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::context::Call;
-use super::gzip;
 use super::limit::is_too_large;
 use super::retry_after::retry_after;
-use super::tls;
+use super::{gzip, tls, tunnel};
 use crate::error::{Answer, BoxError, Error, ErrorKind, Problem, chain};
 use crate::values::decode;
 
@@ -39,7 +38,7 @@ pub(crate) async fn from_generated<T: DeserializeOwned>(
         E::UnexpectedResponse(response) => from_answer(operation, call, response).await,
         E::InvalidResponsePayload(body, _) => from_payload::<T>(call, &body),
         E::CommunicationError(e) | E::ResponseBodyError(e) | E::InvalidUpgrade(e) => {
-            from_transport(e).with_answer_of(call)
+            from_transport(call, e).with_answer_of(call)
         }
         E::ErrorResponse(response) => {
             let message = describe(response.status());
@@ -72,8 +71,13 @@ pub(crate) async fn from_answer(
         message = format!("{message}: {}", redirect_advice(&headers));
     } else if let Some(code) = code {
         message = format!("{message} ({code})");
+    } else if let Some(advice) = tls::advice_of_page(status, &body) {
+        message = format!("{message}: {advice}");
+    } else if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        let proxy = call.shared().proxy.as_deref().unwrap_or("a proxy between");
+        message = format!("{message}: {proxy} wants {}", tunnel::CREDENTIALS);
     } else if html {
-        message = format!("{message} as an HTML page: a proxy or portal answered");
+        message = format!("{message} as an HTML page: {} answered", in_between(call));
     }
     if status == StatusCode::UNAUTHORIZED && call.authorization().is_none() {
         message = format!("{message}: no token is set, see set_auth_token");
@@ -110,7 +114,7 @@ fn from_payload<T: DeserializeOwned>(call: &Call, body: &[u8]) -> Error {
 }
 
 /// The error of a request that got no answer, or of a body that broke off.
-pub(crate) fn from_transport(error: reqwest::Error) -> Error {
+pub(crate) fn from_transport(call: &Call, error: reqwest::Error) -> Error {
     let origin = error.url().map(|url| url.origin().ascii_serialization());
     // The rest of the URL holds ids.
     let error = error.without_url();
@@ -120,11 +124,9 @@ pub(crate) fn from_transport(error: reqwest::Error) -> Error {
         (ErrorKind::Timeout, "no connection within connect_timeout")
     } else if error.is_timeout() {
         (ErrorKind::Timeout, "no whole answer within request_timeout")
-    } else if error.is_connect() {
-        let advice = tls::advice(&error).unwrap_or("no connection");
-        let to = origin.map_or_else(String::new, |origin| format!(" ({origin})"));
-        return Error::new(ErrorKind::Connect, format!("{advice}{to}"))
-            .with_source(BoxError::from(error));
+    } else if error.is_connect() || tls::is_of_handshake(&error) {
+        let message = unreachable(call, origin, &error);
+        return Error::new(ErrorKind::Connect, message).with_source(BoxError::from(error));
     } else if error.is_builder() {
         (ErrorKind::InvalidRequest, "the request cannot be built")
     } else if error.is_decode() && !is_of_connection(&error) {
@@ -137,6 +139,20 @@ pub(crate) fn from_transport(error: reqwest::Error) -> Error {
     Error::new(kind, message).with_source(BoxError::from(error))
 }
 
+/// Why there is no connection, and where the mend is: at the proxy, in the handshake.
+fn unreachable(call: &Call, origin: Option<String>, error: &reqwest::Error) -> String {
+    let to = origin.map_or_else(String::new, |origin| format!(" ({origin})"));
+    let proxy = call.shared().proxy.as_deref();
+    if let Some(message) = proxy.and_then(|proxy| tunnel::advice(proxy, &to, error)) {
+        return message;
+    }
+    match (tls::advice(error), proxy) {
+        (Some(advice), _) => format!("{advice}{to}"),
+        (None, None) => format!("no connection{to}"),
+        (None, Some(proxy)) => format!("no connection{to} through {proxy}"),
+    }
+}
+
 /// Whether the answer is an HTML page, by its headers: the control plane sends none.
 pub(crate) fn is_page(call: &Call) -> bool {
     call.answer().is_some_and(|(_, headers)| is_html(headers, b""))
@@ -145,14 +161,22 @@ pub(crate) fn is_page(call: &Call) -> bool {
 /// The error of a 2xx answer that is an HTML page.
 pub(crate) fn page(call: &Call) -> Error {
     let status = call.answer().map_or_else(String::new, |(status, _)| format!("{status} "));
-    let text =
-        format!("{status}with an HTML page: a proxy or portal answered in the server's place");
+    let who = in_between(call);
+    let text = format!("{status}with an HTML page: {who} answered in the server's place");
     refused(call, ErrorKind::UnexpectedContent, text)
 }
 
 /// The error of a 2xx answer that is not of the promised kind.
 pub(crate) fn refused(call: &Call, kind: ErrorKind, message: String) -> Error {
     Error::new(kind, message).with_answer_of(call)
+}
+
+/// Who answers in the server's place.
+fn in_between(call: &Call) -> String {
+    match &call.shared().proxy {
+        None => "a proxy or portal".to_owned(),
+        Some(proxy) => format!("{proxy}, or a portal"),
+    }
 }
 
 /// Whether the connection is to blame for a body that cannot be read: the one below

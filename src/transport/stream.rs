@@ -147,14 +147,18 @@ impl Transport {
         let result = match tokio::time::timeout(limit, run(client)).await {
             Ok(Ok(value)) => self.check(operation, call, value),
             Ok(Err(error)) => Err(outcome::from_generated::<()>(operation, &call, error).await),
-            Err(_) => Err(Error::new(
-                ErrorKind::Timeout,
-                format!("no headers within header_timeout ({limit:?})"),
-            )
-            .in_operation(operation)),
+            Err(_) => Err(self.no_headers().in_operation(operation)),
         };
         self.note(&result);
         result
+    }
+
+    fn no_headers(&self) -> Error {
+        let limit = self.config.header_timeout;
+        let text = format!("no headers within header_timeout ({limit:?})");
+        let error = Error::new(ErrorKind::Timeout, text);
+        // A connection that does not stand would have failed before.
+        if self.config.connect_timeout < limit { error.after_silence(limit) } else { error }
     }
 
     fn check(
@@ -173,8 +177,9 @@ impl Transport {
             return Err(outcome::refused(&call, ErrorKind::UnexpectedContent, text.to_owned())
                 .in_operation(operation));
         }
+        let of_call = call.clone();
         let bytes = value.into_inner_stream().map(move |chunk| {
-            chunk.map_err(|e| outcome::from_transport(e).in_operation(operation))
+            chunk.map_err(|e| outcome::from_transport(&of_call, e).in_operation(operation))
         });
         let limited = IdleLimit::new(bytes, self.config.sse_idle_timeout)
             .map(move |item| item.map_err(|e| e.in_operation(operation)));
