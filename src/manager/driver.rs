@@ -332,6 +332,12 @@ impl Driver {
 
     async fn poll(&mut self) -> Option<Pending> {
         let inner = Arc::clone(&self.inner);
+        let held = self.reconcile.held_for(self.clock.now());
+        if !held.is_zero() {
+            let later = FailureAction::RespectServer { retry_after: Some(held) };
+            self.step(Input::PollDone(Err(later)));
+            return None;
+        }
         let fetched = tokio::select! {
             biased;
             () = inner.signals.shutdown() => return None,
@@ -344,6 +350,7 @@ impl Driver {
             }
             Err(error) => {
                 inner.status.count(|c| c.state_failures += 1);
+                self.hold_fetches(&error);
                 self.fail(error, false, |action| Input::PollDone(Err(action)));
                 None
             }

@@ -13,6 +13,8 @@ pub(crate) struct Reconcile {
     owed: bool,
     not_before: Duration,
     gap: Duration,
+    /// Until when the server wants no fetch, whatever else speaks for one.
+    held_until: Duration,
 }
 
 impl Reconcile {
@@ -29,7 +31,7 @@ impl Reconcile {
 
     /// When a fetch is due; `None` while none is owed.
     pub(crate) fn due_at(&self) -> Option<Duration> {
-        self.owed.then_some(self.not_before)
+        self.owed.then_some(self.free_at())
     }
 
     pub(crate) fn is_due(&self, now: Duration) -> bool {
@@ -38,7 +40,17 @@ impl Reconcile {
 
     /// From when on a fetch that is asked for may run.
     pub(crate) fn free_at(&self) -> Duration {
-        self.not_before
+        self.not_before.max(self.held_until)
+    }
+
+    /// The server asked for no fetch before then. A new stream changes nothing about that.
+    pub(crate) fn hold(&mut self, until: Duration) {
+        self.held_until = self.held_until.max(until);
+    }
+
+    /// For how much longer it is held; zero if it is not.
+    pub(crate) fn held_for(&self, now: Duration) -> Duration {
+        self.held_until.saturating_sub(now)
     }
 
     /// A fetch went well. The next may follow after a gap, which doubles while they
@@ -111,6 +123,19 @@ mod tests {
         assert!(!reconcile.is_due(secs(10)) && reconcile.is_due(secs(11)));
         reconcile.failed(secs(11));
         assert!(!reconcile.is_due(secs(12)) && reconcile.is_due(secs(13)));
+    }
+
+    #[test]
+    fn l4_what_the_server_asked_for_outlasts_a_new_stream() {
+        let mut reconcile = Reconcile::default();
+        reconcile.failed(secs(1));
+        reconcile.hold(secs(30));
+        reconcile.hold(secs(20));
+        reconcile.request_now(secs(5));
+        assert!(!reconcile.is_due(secs(29)) && reconcile.is_due(secs(30)));
+        assert_eq!(reconcile.free_at(), secs(30));
+        assert_eq!(reconcile.held_for(secs(12)), secs(18));
+        assert_eq!(reconcile.held_for(secs(31)), secs(0));
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::{Driver, Pending, Report};
+use crate::error::Error;
 use crate::events::run_guarded;
 use crate::manager::Inner;
-use crate::reconnect::Input;
+use crate::manager::failure::action;
+use crate::reconnect::{FailureAction, Input, backoff};
 use crate::types::{SigningKeys, StateResponse};
 
 impl Driver {
@@ -31,6 +33,7 @@ impl Driver {
             }
             Err(error) => {
                 self.reconcile.failed(now);
+                self.hold_fetches(&error);
                 tracing::warn!(%error, "the state cannot be fetched; the stream stays open");
                 inner.status.update(|status| {
                     status.counters.state_failures += 1;
@@ -47,6 +50,17 @@ impl Driver {
             self.trust(keys);
         }
         Pending::State(Arc::new(state))
+    }
+
+    /// `Retry-After` on a fetch is for every fetch: by a reconcile and by polling.
+    pub(super) fn hold_fetches(&mut self, error: &Error) {
+        let token = self.inner.control_plane.transport.shared.token_generation();
+        if let FailureAction::RespectServer { retry_after: Some(said) } =
+            action(error, false, token)
+        {
+            let wait = backoff::retry_after(said, rand::random());
+            self.reconcile.hold(self.clock.now().saturating_add(wait));
+        }
     }
 
     pub(super) fn trust(&self, keys: &SigningKeys) {
