@@ -278,7 +278,9 @@ fn text_of(body: &[u8]) -> String {
 
 fn problem(headers: &HeaderMap, body: &[u8]) -> Option<Problem> {
     let media = content_type(headers)?;
-    matches!(media.as_str(), "application/problem+json" | "application/json")
+    // To serde a list of values is a struct too.
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    (is_object && matches!(media.as_str(), "application/problem+json" | "application/json"))
         .then(|| serde_json::from_slice::<Problem>(body).ok())
         .flatten()
         .filter(|problem| *problem != Problem::default())
