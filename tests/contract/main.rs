@@ -9,6 +9,7 @@ mod calls;
 mod connections;
 mod decoding;
 mod document;
+mod download;
 mod errors;
 mod limits;
 mod reality;
