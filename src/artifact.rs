@@ -1,3 +1,9 @@
+mod answer;
+mod checksum;
+mod download;
+mod part;
+mod writer;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -6,6 +12,11 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use http::header::CONTENT_LENGTH;
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
+
+pub use download::{
+    ArtifactDownload, DEFAULT_ARTIFACT_ATTEMPTS, DEFAULT_ARTIFACT_LIMIT, DEFAULT_ARTIFACT_MODE,
+    Progress,
+};
 
 use crate::error::Error;
 use crate::transport::outcome::content_type;
@@ -17,7 +28,9 @@ use crate::transport::stream::{BodyStream, Opened};
 /// It is a [`Stream`] of byte chunks; [`into_async_read`](Self::into_async_read)
 /// makes a reader of it. There is no limit to its total time, only to the time
 /// without a byte ([`Config::sse_idle_timeout`](crate::Config::sse_idle_timeout)).
-/// The bytes are those of the server: never compressed, never decoded.
+/// The bytes are those of the server: never compressed, never decoded. Nothing checks
+/// them here; [`download_artifact`](crate::ControlPlane::download_artifact) writes them to
+/// a file, verified.
 ///
 /// ```no_run
 /// # async fn example(control_plane: plexsphere_client::ControlPlane) -> Result<(), Box<dyn std::error::Error>> {

@@ -60,6 +60,10 @@ pub enum ErrorKind {
     Decrypt,
     /// The event manager runs already.
     AlreadyRunning,
+    /// A file cannot be opened, written or put in its place; the source says why.
+    File,
+    /// A download is complete, and is not what its checksum says.
+    WrongChecksum,
 }
 
 /// Problem details (RFC 9457), as newer control planes send them.

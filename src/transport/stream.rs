@@ -90,16 +90,27 @@ pub(crate) struct Opened {
 impl Opened {
     /// The answer as bytes to be kept: 200, and no page of a portal.
     pub(crate) fn into_bytes(self) -> Result<(HeaderMap, BodyStream), Error> {
+        self.into_status(&[StatusCode::OK]).map(|(_, headers, body)| (headers, body))
+    }
+
+    /// The answer to a request for a part: 206 with it, or 200 with the whole.
+    pub(crate) fn into_part(self) -> Result<(StatusCode, HeaderMap, BodyStream), Error> {
+        self.into_status(&[StatusCode::PARTIAL_CONTENT, StatusCode::OK])
+    }
+
+    fn into_status(
+        self,
+        expected: &[StatusCode],
+    ) -> Result<(StatusCode, HeaderMap, BodyStream), Error> {
         if outcome::is_page(&self.call) {
             return Err(outcome::page(&self.call));
         }
-        match self.call.answer() {
-            Some((status, _)) if *status != StatusCode::OK => {
-                let text = format!("{status} where 200 with the bytes is expected");
-                Err(outcome::refused(&self.call, ErrorKind::EmptyResponse, text))
-            }
-            _ => Ok((self.headers, self.body)),
+        let status = self.call.answer().map_or(StatusCode::OK, |(status, _)| *status);
+        if expected.contains(&status) {
+            return Ok((status, self.headers, self.body));
         }
+        let text = format!("{status} where 200 with the bytes is expected");
+        Err(outcome::refused(&self.call, ErrorKind::EmptyResponse, text))
     }
 
     /// The answer as an event stream: 200 of the right content type.

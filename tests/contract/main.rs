@@ -10,6 +10,7 @@ mod cancelled;
 mod connections;
 mod decoding;
 mod document;
+mod download;
 mod errors;
 mod handshakes;
 mod limits;
