@@ -66,7 +66,8 @@ pub(crate) struct Driver {
     loaded: bool,
     reconcile: Reconcile,
     connection: Option<Connection>,
-    /// An event with a bad signature, to be looked at again with fresh keys.
+    /// An event with a bad signature, to be looked at again with fresh keys. It outlives its
+    /// stream: a server need not send it again.
     second_look: Option<SecondLook>,
     last_error: Option<Error>,
     /// What the consumer has now, until it is settled.
@@ -198,7 +199,6 @@ impl Driver {
         }
         if self.command != Command::Read {
             self.connection = None;
-            self.second_look = None;
         }
         self.report_state(now);
     }
@@ -339,6 +339,7 @@ impl Driver {
             }
             Err(error) => {
                 inner.status.count(|c| c.state_failures += 1);
+                self.keys_fetched();
                 self.hold_fetches(&error);
                 self.fail(error, false, |action| Input::PollDone(Err(action)));
                 None

@@ -23,9 +23,7 @@ impl Driver {
             fetched = inner.callbacks.poll(&inner.control_plane, &self.node_id) => fetched,
         };
         let now = self.clock.now();
-        if let Some(held) = &mut self.second_look {
-            held.fetched = true;
-        }
+        self.keys_fetched();
         match fetched {
             Ok(state) => {
                 self.reconcile.done(now);
@@ -44,7 +42,15 @@ impl Driver {
         }
     }
 
+    /// A second look need not wait any longer, however the fetch went.
+    pub(super) fn keys_fetched(&mut self) {
+        if let Some(held) = &mut self.second_look {
+            held.fetched = true;
+        }
+    }
+
     pub(super) fn fetched(&mut self, state: StateResponse) -> Pending {
+        self.keys_fetched();
         self.inner.status.count(|c| c.states += 1);
         if let Some(keys) = &state.signing_keys {
             self.trust(keys);
