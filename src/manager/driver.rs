@@ -348,18 +348,7 @@ impl Driver {
     }
 
     async fn authenticate(&mut self) -> Option<Pending> {
-        let inner = Arc::clone(&self.inner);
-        let shared = &inner.control_plane.transport.shared;
-        let new = tokio::select! {
-            biased;
-            () = inner.signals.shutdown() => return None,
-            () = shared.token_changed_from(self.token_seen) => None,
-            new = inner.callbacks.new_token() => new,
-        };
-        if let Some(Err(error)) = new.map(|token| shared.set_token(&token)) {
-            tracing::warn!(%error, "the callback's token cannot be used");
-        }
-        let renewed = shared.token_generation() != self.token_seen;
+        let renewed = Arc::clone(&self.inner).token_renewed(self.token_seen).await?;
         self.step(if renewed { Input::AuthRecovered } else { Input::AuthRefused });
         None
     }
@@ -374,6 +363,24 @@ impl Driver {
             // A refusal always has its error; asked again after the end, there is nothing more.
             None => Ok(None),
         }
+    }
+}
+
+impl Inner {
+    /// Whether there is another token than the refused one now: somebody has set one, or
+    /// the callback has it. `None` after a shutdown.
+    async fn token_renewed(&self, refused: u64) -> Option<bool> {
+        let shared = &self.control_plane.transport.shared;
+        let new = tokio::select! {
+            biased;
+            () = self.signals.shutdown() => return None,
+            () = shared.token_changed_from(refused) => None,
+            new = self.callbacks.new_token() => new,
+        };
+        if let Some(Err(error)) = new.map(|token| shared.set_token(&token)) {
+            tracing::warn!(%error, "the callback's token cannot be used");
+        }
+        Some(shared.token_generation() != refused)
     }
 }
 

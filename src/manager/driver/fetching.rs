@@ -37,8 +37,25 @@ impl Driver {
                     status.counters.state_failures += 1;
                     status.last_error = Some(error.to_string());
                 });
+                self.renew_token(&error).await;
                 None
             }
+        }
+    }
+
+    /// A token that a fetch finds refused is refused for the stream too, once that has to
+    /// be opened anew: another one is looked for now, and the fetch repeated. Without one
+    /// the stream stays, for as long as it lasts.
+    async fn renew_token(&mut self, error: &Error) {
+        let inner = Arc::clone(&self.inner);
+        let token = inner.control_plane.transport.shared.token_generation();
+        let renewed = match action(error, false, token) {
+            FailureAction::RetryNewToken => true,
+            FailureAction::RetryAuth => inner.token_renewed(token).await.unwrap_or(false),
+            _ => false,
+        };
+        if renewed {
+            self.reconcile.token_renewed(self.clock.now());
         }
     }
 
