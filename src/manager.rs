@@ -190,7 +190,8 @@ impl SseManager {
     /// Has `callback` called when the token is refused (401). The token that it
     /// returns is set and tried at once; with `None`, or the same token again, the
     /// manager stops, or goes on slowly under [`FailurePolicy::Persistent`]. It may take
-    /// 60 s ([`CALLBACK_TIME_LIMIT`]); after that it has none.
+    /// 60 s ([`CALLBACK_TIME_LIMIT`]); after that it has none. It is also called when a
+    /// fetch of the state is refused while the stream is open; that stops nothing.
     pub fn on_auth_failure<F, Fut>(&self, callback: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,

@@ -68,7 +68,8 @@ pub(crate) struct Driver {
     loaded: bool,
     reconcile: Reconcile,
     connection: Option<Connection>,
-    /// An event with a bad signature, to be looked at again with fresh keys.
+    /// An event with a bad signature, to be looked at again with fresh keys. It outlives its
+    /// stream: a server need not send it again.
     second_look: Option<SecondLook>,
     last_error: Option<Error>,
     /// What the consumer has now, until it is settled.
@@ -205,7 +206,6 @@ impl Driver {
         }
         if self.command != Command::Read {
             self.connection = None;
-            self.second_look = None;
         }
         self.report_state(now);
     }
@@ -350,6 +350,7 @@ impl Driver {
             }
             Err(error) => {
                 inner.status.count(|c| c.state_failures += 1);
+                self.keys_fetched();
                 self.hold_fetches(&error);
                 self.fail(error, false, |action| Input::PollDone(Err(action)));
                 None
@@ -358,18 +359,7 @@ impl Driver {
     }
 
     async fn authenticate(&mut self) -> Option<Pending> {
-        let inner = Arc::clone(&self.inner);
-        let shared = &inner.control_plane.transport.shared;
-        let new = tokio::select! {
-            biased;
-            () = inner.signals.shutdown() => return None,
-            () = shared.token_changed_from(self.token_seen) => None,
-            new = inner.callbacks.new_token() => new,
-        };
-        if let Some(Err(error)) = new.map(|token| shared.set_token(&token)) {
-            tracing::warn!(%error, "the callback's token cannot be used");
-        }
-        let renewed = shared.token_generation() != self.token_seen;
+        let renewed = Arc::clone(&self.inner).token_renewed(self.token_seen).await?;
         self.step(if renewed { Input::AuthRecovered } else { Input::AuthRefused });
         None
     }
@@ -384,6 +374,24 @@ impl Driver {
             // A refusal always has its error; asked again after the end, there is nothing more.
             None => Ok(None),
         }
+    }
+}
+
+impl Inner {
+    /// Whether there is another token than the refused one now: somebody has set one, or
+    /// the callback has it. `None` after a shutdown.
+    async fn token_renewed(&self, refused: u64) -> Option<bool> {
+        let shared = &self.control_plane.transport.shared;
+        let new = tokio::select! {
+            biased;
+            () = self.signals.shutdown() => return None,
+            () = shared.token_changed_from(refused) => None,
+            new = self.callbacks.new_token() => new,
+        };
+        if let Some(Err(error)) = new.map(|token| shared.set_token(&token)) {
+            tracing::warn!(%error, "the callback's token cannot be used");
+        }
+        Some(shared.token_generation() != refused)
     }
 }
 

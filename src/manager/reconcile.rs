@@ -15,6 +15,8 @@ pub(crate) struct Reconcile {
     gap: Duration,
     /// Until when the server wants no fetch, whatever else speaks for one.
     held_until: Duration,
+    /// Whether a new token has been tried since a fetch last went well.
+    token_tried: bool,
 }
 
 impl Reconcile {
@@ -57,6 +59,7 @@ impl Reconcile {
     /// follow each other closely.
     pub(crate) fn done(&mut self, now: Duration) {
         self.owed = false;
+        self.token_tried = false;
         self.widen(now);
     }
 
@@ -64,6 +67,14 @@ impl Reconcile {
     pub(crate) fn failed(&mut self, now: Duration) {
         self.owed = true;
         self.widen(now);
+    }
+
+    /// A fetch failed for its token, and there is another one: it is tried at once. If that
+    /// is refused as well, the next one waits like after any failure.
+    pub(crate) fn token_renewed(&mut self, now: Duration) {
+        if !std::mem::replace(&mut self.token_tried, true) {
+            self.not_before = now;
+        }
     }
 
     fn widen(&mut self, now: Duration) {
@@ -123,6 +134,21 @@ mod tests {
         assert!(!reconcile.is_due(secs(10)) && reconcile.is_due(secs(11)));
         reconcile.failed(secs(11));
         assert!(!reconcile.is_due(secs(12)) && reconcile.is_due(secs(13)));
+    }
+
+    #[test]
+    fn a_new_token_is_tried_at_once_and_the_next_one_is_not() {
+        let mut reconcile = Reconcile::default();
+        reconcile.failed(secs(10));
+        reconcile.token_renewed(secs(10));
+        assert!(reconcile.is_due(secs(10)));
+        reconcile.failed(secs(10));
+        reconcile.token_renewed(secs(10));
+        assert!(!reconcile.is_due(secs(11)) && reconcile.is_due(secs(12)));
+        reconcile.done(secs(12));
+        reconcile.failed(secs(20));
+        reconcile.token_renewed(secs(20));
+        assert!(reconcile.is_due(secs(20)), "after a success");
     }
 
     #[test]

@@ -19,5 +19,10 @@ pub fn run(repo: &Repo, words: &[&str]) -> Result<bool, String> {
         .args(words)
         .status()
         .map_err(|e| format!("cargo cannot be started: {e}"))?;
-    Ok(status.success())
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        // It has said what is wrong with the words.
+        _ => Err(format!("the lab ended with {status}")),
+    }
 }

@@ -23,9 +23,7 @@ impl Driver {
             fetched = inner.callbacks.poll(&inner.control_plane, &self.node_id) => fetched,
         };
         let now = self.clock.now();
-        if let Some(held) = &mut self.second_look {
-            held.fetched = true;
-        }
+        self.keys_fetched();
         match fetched {
             Ok(state) => {
                 self.reconcile.done(now);
@@ -39,12 +37,37 @@ impl Driver {
                     status.counters.state_failures += 1;
                     status.last_error = Some(error.to_string());
                 });
+                self.renew_token(&error).await;
                 None
             }
         }
     }
 
+    /// A token that a fetch finds refused is refused for the stream too, once that has to
+    /// be opened anew: another one is looked for now, and the fetch repeated. Without one
+    /// the stream stays, for as long as it lasts.
+    async fn renew_token(&mut self, error: &Error) {
+        let inner = Arc::clone(&self.inner);
+        let token = inner.control_plane.transport.shared.token_generation();
+        let renewed = match action(error, false, token) {
+            FailureAction::RetryNewToken => true,
+            FailureAction::RetryAuth => inner.token_renewed(token).await.unwrap_or(false),
+            _ => false,
+        };
+        if renewed {
+            self.reconcile.token_renewed(self.clock.now());
+        }
+    }
+
+    /// A second look need not wait any longer, however the fetch went.
+    pub(super) fn keys_fetched(&mut self) {
+        if let Some(held) = &mut self.second_look {
+            held.fetched = true;
+        }
+    }
+
     pub(super) fn fetched(&mut self, state: StateResponse) -> Pending {
+        self.keys_fetched();
         self.inner.status.count(|c| c.states += 1);
         if let Some(keys) = &state.signing_keys {
             self.trust(keys);
