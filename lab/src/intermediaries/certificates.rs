@@ -1,6 +1,6 @@
 //! An authority of the task's own, a certificate for the intermediaries and one for the agent.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plexsphere_client::BoxError;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
@@ -8,6 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 /// In the folder: `ca.pem`, `server.crt`, `server.key`, and `server.pem` with both.
 #[derive(Clone)]
 pub struct Certificates {
+    pub dir: PathBuf,
     pub ca: String,
     pub client: String,
     pub client_key: String,
@@ -36,6 +37,6 @@ impl Certificates {
         std::fs::write(dir.join("server.crt"), &server)?;
         std::fs::write(dir.join("server.key"), &key)?;
         std::fs::write(dir.join("server.pem"), format!("{server}{key}"))?;
-        Ok(Self { ca, client, client_key: client_key.serialize_pem() })
+        Ok(Self { dir: dir.to_owned(), ca, client, client_key: client_key.serialize_pem() })
     }
 }

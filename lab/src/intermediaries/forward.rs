@@ -40,12 +40,12 @@ impl Forward {
         let good = format!("{USER}:{PASSWORD}@");
         let wrong = format!("{USER}:another-word@");
         let wants = "wants credentials: check those in its URL";
-        let refuses = "refuses to connect: allow it there";
+        let refuses = "refuses to connect: check the credentials";
         let rows = [
             ("CONNECT", self.flows(self.open, "").await),
             ("CONNECT with credentials", self.flows(self.guarded, &good).await),
             ("credentials missing", self.fails(&self.mock, self.guarded, "", wants).await),
-            ("credentials wrong", self.fails(&self.mock, self.guarded, &wrong, wants).await),
+            ("credentials wrong", self.fails(&self.mock, self.guarded, &wrong, refuses).await),
             ("target refused", self.fails(&self.forbidden, self.open, "", refuses).await),
         ];
         let row = |(trial, outcome): (&str, Outcome)| Row {

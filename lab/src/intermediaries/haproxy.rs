@@ -48,6 +48,8 @@ fn directives(trial: Trial) -> (&'static str, String) {
                 .to_owned(),
         ),
         Trial::ClientCertificate => (" ca-file ca.pem verify required", String::new()),
+        // Without it each event waits up to 200 ms for more that may follow.
+        Trial::Flows => ("", "option http-no-delay".to_owned()),
         _ => ("", String::new()),
     }
 }

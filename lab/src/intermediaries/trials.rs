@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use plexsphere_client::{Config, ControlPlane, Error, ErrorKind, Mode};
+use plexsphere_client::{Config, ControlPlane, Error, Mode};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::Outcome;
 use super::agent::{Agent, SOON};
-use super::lane::{Lane, Through, Trial};
+use super::lane::{Lane, Through, Transport, Trial};
 
 const EVENTS: usize = 20;
 /// How often a stream is cut before the trial is over.
@@ -18,7 +18,7 @@ const IDLE_LIMIT: Duration = Duration::from_millis(900);
 
 pub async fn run(lane: &Lane) -> Outcome {
     match lane.trial {
-        Trial::Flows | Trial::Compressed => flows(lane).await,
+        Trial::Flows | Trial::Defaults | Trial::Compressed => flows(lane).await,
         Trial::IdleCut => is_cut_and_resumes(lane).await,
         Trial::HeldBack | Trial::BodyHeldBack => is_named_and_polled(lane).await,
         Trial::ClientCertificate => client_certificate(lane).await,
@@ -32,28 +32,29 @@ pub async fn run(lane: &Lane) -> Outcome {
 
 async fn flows(lane: &Lane) -> Outcome {
     let (api, node_id) = lane.client(|config| config)?;
-    let slowest = stream(lane, &api, &node_id).await?;
+    let median = stream(lane, &api, &node_id).await?;
     let calls = calls(lane, &api, &node_id).await?;
-    Ok(format!("{EVENTS} events, the slowest after {slowest:?}; {calls}"))
+    Ok(format!("{EVENTS} events, median {median:.1?}; {calls}"))
 }
 
-/// Events come one by one, each before the next is sent. The slowest one's time.
+/// Events come one by one, each before the next is sent. The time of the middle one.
 async fn stream(lane: &Lane, api: &ControlPlane, node_id: &str) -> Result<Duration, String> {
     let agent = Agent::start(api, &lane.mock, node_id)?;
     opened(lane, node_id, 1).await?;
-    let (mut sent, mut slowest) = (Vec::new(), Duration::ZERO);
+    let (mut sent, mut times) = (Vec::new(), Vec::new());
     for _ in 0..EVENTS {
         let began = Instant::now();
         sent.push(lane.publish(node_id));
         agent.handled(&sent).await?;
-        slowest = slowest.max(began.elapsed());
+        times.push(began.elapsed());
     }
     let status = agent.status();
     if status.counters.connections != 1 || status.last_error.is_some() {
         return Err(format!("one connection and no error expected: {status:?}"));
     }
     version(lane, "connect_sse")?;
-    Ok(slowest)
+    times.sort();
+    Ok(times[EVENTS / 2])
 }
 
 async fn opened(lane: &Lane, node_id: &str, count: usize) -> Result<(), String> {
@@ -95,6 +96,9 @@ async fn calls(lane: &Lane, api: &ControlPlane, node_id: &str) -> Outcome {
     {
         return Err("the logs did not arrive as they were sent".to_owned());
     }
+    if lane.through == Through::Nginx && lane.trial == Trial::Compressed {
+        was_compressed(lane, node_id).await?;
+    }
     if lane.through == Through::Haproxy {
         return Ok("calls and gzip bodies work".to_owned());
     }
@@ -107,6 +111,23 @@ async fn calls(lane: &Lane, api: &ControlPlane, node_id: &str) -> Outcome {
         }
         other => Err(format!("a body over 1 MiB: {:?}", other.map(|_| "taken"))),
     }
+}
+
+/// nginx writes down how much smaller each answer became.
+async fn was_compressed(lane: &Lane, node_id: &str) -> Result<(), String> {
+    let log = lane.certificates.dir.join("nginx-access.log");
+    let of_state = format!("{} /v1/nodes/{node_id}/state {} ", lane.port, lane.transport.version());
+    let began = Instant::now();
+    // The line comes when the answer is gone.
+    while began.elapsed() < SOON {
+        let text = std::fs::read_to_string(&log).map_err(|e| e.to_string())?;
+        match text.lines().rev().find_map(|line| line.strip_prefix(&of_state)) {
+            Some("-") => return Err("the state was not compressed".to_owned()),
+            Some(_) => return Ok(()),
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    Err("nginx did not write down the state".to_owned())
 }
 
 /// 32 digits that do not compress to less than half.
@@ -159,7 +180,7 @@ async fn is_named_and_polled(lane: &Lane) -> Outcome {
         return Err(format!("polling because of {said:?}"));
     }
     let body_only = lane.trial == Trial::BodyHeldBack;
-    if (status.counters.connections == 3) != body_only {
+    if (status.counters.connections > 0) != body_only {
         return Err(format!("{} streams opened", status.counters.connections));
     }
     // The states come in, and the stream is still tried.
@@ -177,15 +198,19 @@ async fn is_named_and_polled(lane: &Lane) -> Outcome {
 
 async fn client_certificate(lane: &Lane) -> Outcome {
     let (without, node_id) = lane.client(|config| config)?;
-    let words = "asks for a client certificate: give it one with client_certificate_pem";
+    let words = match (lane.through, lane.transport) {
+        // It hangs up before HTTP/2 reads what it says of that.
+        (Through::Haproxy, Transport::TlsHttp2) => "client_certificate_pem",
+        _ => "asks for a client certificate: give it one with client_certificate_pem",
+    };
     let said = refused(without.ping().await, words)?;
     let opening = without.connect_sse(&node_id, None).await.map(|_| ());
     refused(opening, words)?;
     let own = &lane.certificates;
     let (with, node_id) =
         lane.client(|config| config.client_certificate_pem(&own.client, own.client_key.as_str()))?;
-    let slowest = stream(lane, &with, &node_id).await?;
-    Ok(format!("with it {EVENTS} events, the slowest after {slowest:?}; without it {said}"))
+    let median = stream(lane, &with, &node_id).await?;
+    Ok(format!("with it {EVENTS} events, median {median:.1?}; without it {said}"))
 }
 
 async fn wrong_scheme(lane: &Lane) -> Outcome {
@@ -197,10 +222,7 @@ async fn wrong_scheme(lane: &Lane) -> Outcome {
     match lane.through {
         Through::Nginx => refused(api.ping().await, "speaks TLS: write https in base_url"),
         // It hangs up without a word.
-        Through::Haproxy => match api.ping().await {
-            Err(error) if error.kind() == ErrorKind::Transport => Ok(format!("\"{error}\"")),
-            other => Err(format!("{other:?}")),
-        },
+        Through::Haproxy => refused(api.ping().await, "does the port speak TLS? then write https"),
     }
 }
 
