@@ -1,6 +1,7 @@
 //! Runs the client hard. Each task is started by `cargo xtask NAME`, and says what it found.
 
 mod chaos;
+mod intermediaries;
 
 use std::env;
 use std::process::ExitCode;
@@ -10,7 +11,11 @@ use plexsphere_client::BoxError;
 /// A task gets the words behind its name; `false` means that it found a fault.
 type Task = fn(&[String]) -> Result<bool, BoxError>;
 
-const TASKS: &[(&str, Task)] = &[("chaos", chaos::run), ("chaos-agent", chaos::agent)];
+const TASKS: &[(&str, Task)] = &[
+    ("chaos", chaos::run),
+    ("chaos-agent", chaos::agent),
+    ("intermediaries", intermediaries::run),
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();

@@ -116,6 +116,7 @@ fn from_payload<T: DeserializeOwned>(call: &Call, body: &[u8]) -> Error {
 /// The error of a request that got no answer, or of a body that broke off.
 pub(crate) fn from_transport(call: &Call, error: reqwest::Error) -> Error {
     let origin = error.url().map(|url| url.origin().ascii_serialization());
+    let is_tls = error.url().is_some_and(|url| url.scheme() == "https");
     // The rest of the URL holds ids.
     let error = error.without_url();
     let (kind, message) = if is_too_large(&error) {
@@ -133,6 +134,8 @@ pub(crate) fn from_transport(call: &Call, error: reqwest::Error) -> Error {
         (ErrorKind::Transport, "the answer's compression is damaged")
     } else if chain(&error).filter_map(|e| e.downcast_ref::<hyper::Error>()).any(|e| e.is_parse()) {
         (ErrorKind::Transport, "what answered is not HTTP: check scheme and port in base_url")
+    } else if call.answer().is_none() && is_hang_up(&error) {
+        (ErrorKind::Transport, if is_tls { tls::HUNG_UP } else { tls::HUNG_UP_IN_CLEAR })
     } else {
         (ErrorKind::Transport, "the connection broke")
     };
@@ -183,6 +186,16 @@ fn in_between(call: &Call) -> String {
 /// the decoder says so.
 fn is_of_connection(error: &(dyn StdError + 'static)) -> bool {
     chain(error).any(|link| link.is::<hyper::Error>())
+}
+
+/// Whether the server closed the connection without a word.
+fn is_hang_up(error: &(dyn StdError + 'static)) -> bool {
+    chain(error).any(|link| {
+        let hyper = link.downcast_ref::<hyper::Error>();
+        hyper.is_some_and(|e| e.is_closed() || e.is_canceled() || e.is_incomplete_message())
+            // HTTP/2 keeps of an error below it only the text.
+            || link.to_string().to_ascii_lowercase().contains("broken pipe")
+    })
 }
 
 impl Error {

@@ -16,6 +16,14 @@ const TOO_OLD: &str =
 const NOT_TLS: &str = "the server does not speak TLS there: check scheme and port in base_url";
 const TLS_PORT: &str = "this port speaks TLS: write https in base_url";
 
+/// A server that misses a client certificate may hang up before it is heard what it says
+/// of that.
+pub(crate) const HUNG_UP: &str = "the connection broke before any answer (does the server ask \
+                                  for a client certificate? see client_certificate_pem)";
+/// Some TLS ports hang up on plain HTTP without a word.
+pub(crate) const HUNG_UP_IN_CLEAR: &str = "the connection broke before any answer (does the port \
+                                           speak TLS? then write https in base_url)";
+
 /// What a server says of the client's certificate.
 const ABOUT_CLIENT: [Alert; 10] = [
     Alert::CertificateRequired,

@@ -19,7 +19,10 @@ pub(crate) fn advice(proxy: &str, to: &str, error: &(dyn StdError + 'static)) ->
             format!("no connection to {proxy}: check its URL (setting `proxy`){to}")
         }
         "unsuccessful" => {
-            format!("{proxy} refuses to connect: allow it there, or use another `proxy`{to}")
+            format!(
+                "{proxy} refuses to connect: check the credentials in its URL (setting `proxy`), \
+                 or let it allow this{to}"
+            )
         }
         _ => format!("{proxy} gives no tunnel: check its URL (setting `proxy`){to}"),
     })

@@ -31,8 +31,8 @@ fn assert_said(error: &Error, kind: ErrorKind, words: [&str; 2]) {
 async fn issue5_a_proxy_that_gives_no_tunnel_is_named_with_its_mend() {
     for (answer, words) in [
         ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "wants credentials: check those"),
-        ("HTTP/1.1 403 Forbidden\r\n\r\n", "refuses to connect: allow it there"),
-        ("HTTP/1.1 502 Bad Gateway\r\n\r\n", "refuses to connect: allow it there"),
+        ("HTTP/1.1 403 Forbidden\r\n\r\n", "refuses to connect: check the credentials"),
+        ("HTTP/1.1 502 Bad Gateway\r\n\r\n", "refuses to connect: check the credentials"),
         ("", "gives no tunnel: check its URL"),
     ] {
         let parrot = Parrot::start(answer.as_bytes().to_vec()).await;

@@ -170,7 +170,11 @@ impl Front {
                 let shown = shown.clone();
                 tokio::spawn(async move {
                     // A handshake or a relay that breaks off is what tests are about.
-                    let Ok(mut tls) = acceptor.accept(recorded).await else { return };
+                    let mut tls = match acceptor.accept(recorded).into_fallible().await {
+                        Ok(tls) => tls,
+                        // Closed at once, it would reset the connection and its own alert with it.
+                        Err((_, refused)) => return drain(refused).await,
+                    };
                     shown.lock().unwrap().push(tls.get_ref().1.peer_certificates().is_some());
                     let Ok(mut plain) = TcpStream::connect(behind).await else { return };
                     let _ = tokio::io::copy_bidirectional(&mut tls, &mut plain).await;
@@ -199,6 +203,11 @@ impl Drop for Front {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Reads on until the client goes.
+async fn drain(mut connection: Recorded) {
+    while let Ok(1..) = connection.read(&mut [0; 4096]).await {}
 }
 
 /// A connection whose arriving bytes are written down.
