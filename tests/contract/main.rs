@@ -17,6 +17,7 @@ mod polled;
 mod reality;
 mod redirects;
 mod requests;
+mod secret_debug;
 mod secret_events;
 mod secrets;
 mod support;
