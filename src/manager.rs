@@ -394,6 +394,22 @@ impl SseManager {
     }
 
     /// How it is: the present status, and each change of it.
+    ///
+    /// Clone what you read, and let go of the borrow: while one is held the manager
+    /// waits. A `wait_for` in one `select!` with [`start`](Self::start) holds it while
+    /// `start` is dropped, which is a deadlock, unless it clones before it returns:
+    ///
+    /// ```no_run
+    /// # async fn example(manager: plexsphere_client::SseManager) -> Result<(), plexsphere_client::Error> {
+    /// let mut status = manager.status();
+    /// let healthy = async { status.wait_for(|s| s.healthy).await.map(|s| s.clone()) };
+    /// tokio::select! {
+    ///     ended = manager.start("n-1") => ended?,
+    ///     _ = healthy => println!("it works"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn status(&self) -> watch::Receiver<Status> {
         self.inner.status.subscribe()
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NonceSnapshot;
 use crate::error::BoxError;
+use crate::values::decode;
 
 /// How many handled event ids are remembered: 4,096.
 pub const DEFAULT_HANDLED_WINDOW: usize = 4096;
@@ -99,7 +100,8 @@ impl FileCursorStore {
 impl CursorStore for FileCursorStore {
     fn load(&self) -> Result<Option<Checkpoint>, BoxError> {
         match fs::read(&self.path) {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text).map_err(|e| self.named(e))?)),
+            // Given the wrong file, it must not quote what may stand there.
+            Ok(text) => Ok(Some(decode(&text).map_err(|e| self.named(e))?)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(self.named(e)),
         }
