@@ -24,6 +24,6 @@ pub use classify::{Failure, FailureAction, classify};
 pub use engine::{Command, Input, ReconnectEngine, State, StopReason};
 pub use settings::{
     DEFAULT_BASE_INTERVAL, DEFAULT_MAX_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_POLLING_AFTER,
-    DEFAULT_SLOW_INTERVAL, DEFAULT_SLOW_MAX_INTERVAL, FailurePolicy, HEALTHY_AFTER, MIN_INTERVAL,
-    NETWORK_CHANGE_GAP, ReconnectSettings,
+    DEFAULT_RECONNECT_SPREAD, DEFAULT_SLOW_INTERVAL, DEFAULT_SLOW_MAX_INTERVAL, FailurePolicy,
+    HEALTHY_AFTER, MIN_INTERVAL, NETWORK_CHANGE_GAP, ReconnectSettings,
 };
