@@ -1,6 +1,7 @@
 //! Runs the client hard. Each task is started by `cargo xtask NAME`, and says what it found.
 
 mod chaos;
+mod fleet;
 mod intermediaries;
 
 use std::env;
@@ -14,6 +15,7 @@ type Task = fn(&[String]) -> Result<bool, BoxError>;
 const TASKS: &[(&str, Task)] = &[
     ("chaos", chaos::run),
     ("chaos-agent", chaos::agent),
+    ("fleet", fleet::run),
     ("intermediaries", intermediaries::run),
 ];
 

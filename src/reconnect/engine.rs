@@ -230,7 +230,8 @@ impl ReconnectEngine {
             return self.failed(FailureAction::RetryTransient, now, random);
         }
         self.begin_outage(now, random);
-        self.reconnect_in(spread(self.base(), random), now)
+        let window = self.base().saturating_add(self.settings.reconnect_spread);
+        self.reconnect_in(spread(window, random), now)
     }
 
     fn failed(&mut self, action: FailureAction, now: Duration, random: u64) -> Command {
@@ -368,7 +369,16 @@ impl ReconnectEngine {
     fn back_off(&mut self, least: Duration, now: Duration, random: u64) -> Command {
         let delay = exponential(self.base(), self.settings.max_interval, self.failures);
         self.failures = self.failures.saturating_add(1);
-        self.reconnect_in(jitter(delay, random).max(least), now)
+        let wait = jitter(delay, random).max(least);
+        self.reconnect_in(wait.saturating_add(self.first_spread(random)), now)
+    }
+
+    /// What the wait after a healthy stream is longer by: many others may have lost theirs in the same moment.
+    fn first_spread(&self, random: u64) -> Duration {
+        match self.is_healthy() {
+            true => spread(self.settings.reconnect_spread, random),
+            false => Duration::ZERO,
+        }
     }
 
     /// The next connect comes on the slow schedule.

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const DEFAULT_BASE_INTERVAL: Duration = Duration::from_secs(1);
 /// Default of [`ReconnectSettings::max_interval`]: 60 s.
 pub const DEFAULT_MAX_INTERVAL: Duration = Duration::from_secs(60);
+/// Default of [`ReconnectSettings::reconnect_spread`]: none.
+pub const DEFAULT_RECONNECT_SPREAD: Duration = Duration::ZERO;
 /// Default of [`ReconnectSettings::polling_after`]: 5 minutes.
 pub const DEFAULT_POLLING_AFTER: Duration = Duration::from_secs(5 * 60);
 /// Default of [`ReconnectSettings::poll_interval`]: 60 s.
@@ -57,6 +59,9 @@ pub struct ReconnectSettings {
     pub base_interval: Duration,
     /// The cap of the back-off, before jitter. Default: 60 s.
     pub max_interval: Duration,
+    /// Over how much more time the first reconnect after a healthy stream is spread, evenly, so that a fleet that loses
+    /// its server in one moment does not come back in one. Default: none.
+    pub reconnect_spread: Duration,
     /// How long there may be no healthy stream before polling takes its place. Default: 5 minutes.
     /// [`Duration::MAX`] means never; a server that says it has no stream (204, 501) is polled all the same, and so is
     /// one whose streams stay without a byte ([`SILENCES_BEFORE_POLLING`]).
@@ -78,6 +83,7 @@ impl Default for ReconnectSettings {
         Self {
             base_interval: DEFAULT_BASE_INTERVAL,
             max_interval: DEFAULT_MAX_INTERVAL,
+            reconnect_spread: DEFAULT_RECONNECT_SPREAD,
             polling_after: DEFAULT_POLLING_AFTER,
             poll_interval: DEFAULT_POLL_INTERVAL,
             slow_interval: DEFAULT_SLOW_INTERVAL,
