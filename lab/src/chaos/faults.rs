@@ -273,12 +273,18 @@ async fn busy(
         RetryAfter::Date(seconds) => answer.retry_after_date(Duration::from_secs(seconds)),
         RetryAfter::Nonsense => answer.header("Retry-After", "soon"),
     };
+    let before = world.answers().count(operation(route), status);
     for _ in 0..times {
         world.mock.script(operation(route), answer.clone());
     }
     world.cut();
     world.publish_all(events);
     world.answers_used("429 or 503").await;
+    // An answer is taken from the script a moment before it is noted.
+    let refused = before + times as u64;
+    if !world.answered(|answers| answers.count(operation(route), status) >= refused).await {
+        world.facts.missed.push("429 or 503: the answer was not given".to_owned());
+    }
     let least = match retry_after {
         RetryAfter::Seconds(seconds) => Duration::from_secs(seconds),
         // A date has whole seconds: up to one of them is gone when it is read.

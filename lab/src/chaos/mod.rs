@@ -34,6 +34,7 @@ usage: cargo xtask chaos [--release] [OPTIONS]
   --events N    how many honest events are published [default: 3000]
   --faults N    how many faults happen, at most one an event [default: 300]
   --kills N     kills the agent so many times instead, and lets it resume
+  --plan        prints the faults that are planned, and does nothing
   --trace FILE  adds the client's own log lines to this file
 
 Exit code: 0 if every claim holds, 1 if one does not, 2 for words that are not understood.";
@@ -44,13 +45,19 @@ struct Options {
     faults: usize,
     kills: Option<usize>,
     trace: Option<PathBuf>,
+    only_plan: bool,
 }
 
 /// The task `chaos`.
 pub fn run(words: &[String]) -> Result<bool, BoxError> {
     let options = parse(words).map_err(|error| format!("{error}\n\n{USAGE}"))?;
+    if options.only_plan {
+        let plan = Plan::new(options.seed, options.events, options.faults);
+        plan.steps.iter().enumerate().for_each(|(n, step)| println!("{n:6} {:?}", step.fault));
+        return Ok(true);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let Options { seed, events, faults, kills, trace } = options;
+    let Options { seed, events, faults, kills, trace, .. } = options;
     let held = match kills {
         Some(kills) => runtime.block_on(kills::run(seed, kills, trace)),
         None => runtime.block_on(run::run(&Plan::new(seed, events, faults), trace)),
@@ -69,6 +76,7 @@ fn parse(words: &[String]) -> Result<Options, BoxError> {
         faults: 300,
         kills: None,
         trace: None,
+        only_plan: false,
     };
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(word) = parser.next()? {
@@ -77,6 +85,7 @@ fn parse(words: &[String]) -> Result<Options, BoxError> {
             Long("events") => options.events = parser.value()?.parse()?,
             Long("faults") => options.faults = parser.value()?.parse()?,
             Long("kills") => options.kills = Some(parser.value()?.parse()?),
+            Long("plan") => options.only_plan = true,
             Long("trace") => options.trace = Some(parser.value()?.into()),
             other => return Err(other.unexpected().into()),
         }
