@@ -9,12 +9,13 @@ use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::cause::Cause;
 use super::context::Call;
 use super::gzip;
 use super::limit::is_too_large;
 use super::retry_after::retry_after;
 use super::tls;
-use crate::error::{Answer, BoxError, Error, ErrorKind, Problem, chain};
+use crate::error::{Answer, Error, ErrorKind, Problem, chain};
 use crate::values::decode;
 
 /// How much of an error's body is kept.
@@ -124,7 +125,7 @@ pub(crate) fn from_transport(error: reqwest::Error) -> Error {
         let advice = tls::advice(&error).unwrap_or("no connection");
         let to = origin.map_or_else(String::new, |origin| format!(" ({origin})"));
         return Error::new(ErrorKind::Connect, format!("{advice}{to}"))
-            .with_source(BoxError::from(error));
+            .with_source(Cause::of(&error));
     } else if error.is_builder() {
         (ErrorKind::InvalidRequest, "the request cannot be built")
     } else if error.is_decode() && !is_of_connection(&error) {
@@ -134,7 +135,7 @@ pub(crate) fn from_transport(error: reqwest::Error) -> Error {
     } else {
         (ErrorKind::Transport, "the connection broke")
     };
-    Error::new(kind, message).with_source(BoxError::from(error))
+    Error::new(kind, message).with_source(Cause::of(&error))
 }
 
 /// Whether the answer is an HTML page, by its headers: the control plane sends none.

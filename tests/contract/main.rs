@@ -11,6 +11,7 @@ mod connections;
 mod decoding;
 mod document;
 mod errors;
+mod goaway;
 mod limits;
 #[path = "../shared/polled.rs"]
 mod polled;
