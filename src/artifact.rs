@@ -41,6 +41,9 @@ use crate::transport::stream::{BodyStream, Opened};
 /// # }
 /// ```
 ///
+/// # Cancel safety
+/// Dropping a pending `next()` loses nothing; dropping the artifact closes the connection.
+///
 /// # Backpressure
 /// Nothing is read ahead of the consumer but what fits the connection's buffers.
 #[derive(Debug)]
@@ -72,6 +75,9 @@ impl Artifact {
     }
 
     /// The bytes as a reader. Its errors hold an [`Error`] as their inner error.
+    ///
+    /// # Cancel safety
+    /// Dropping a pending `read` loses nothing.
     pub fn into_async_read(self) -> impl AsyncRead + Send + Unpin {
         StreamReader::new(self.body.map_err(std::io::Error::other))
     }

@@ -1,6 +1,7 @@
 //! request -> auth, gzip, deadline -> answer -> typed value or error
 
 pub(crate) mod call;
+mod cause;
 pub(crate) mod certificates;
 pub(crate) mod context;
 pub(crate) mod generated;

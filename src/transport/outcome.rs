@@ -9,11 +9,12 @@ use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::cause::Cause;
 use super::context::Call;
 use super::limit::is_too_large;
 use super::retry_after::retry_after;
 use super::{gzip, tls, tunnel};
-use crate::error::{Answer, BoxError, Error, ErrorKind, Problem, chain};
+use crate::error::{Answer, Error, ErrorKind, Problem, chain};
 use crate::values::decode;
 
 /// How much of an error's body is kept.
@@ -127,7 +128,7 @@ pub(crate) fn from_transport(call: &Call, error: reqwest::Error) -> Error {
         (ErrorKind::Timeout, "no whole answer within request_timeout")
     } else if error.is_connect() || tls::is_of_handshake(&error) {
         let message = unreachable(call, origin, &error);
-        return Error::new(ErrorKind::Connect, message).with_source(BoxError::from(error));
+        return Error::new(ErrorKind::Connect, message).with_source(Cause::of(&error));
     } else if error.is_builder() {
         (ErrorKind::InvalidRequest, "the request cannot be built")
     } else if error.is_decode() && !is_of_connection(&error) {
@@ -139,7 +140,7 @@ pub(crate) fn from_transport(call: &Call, error: reqwest::Error) -> Error {
     } else {
         (ErrorKind::Transport, "the connection broke")
     };
-    Error::new(kind, message).with_source(BoxError::from(error))
+    Error::new(kind, message).with_source(Cause::of(&error))
 }
 
 /// Why there is no connection, and where the mend is: at the proxy, in the handshake.

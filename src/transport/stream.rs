@@ -59,6 +59,12 @@ impl std::fmt::Debug for BodyStream {
 ///
 /// It is a [`Stream`] of the raw bytes; [`SseParser`](crate::events::SseParser) makes
 /// events of them.
+///
+/// # Cancel safety
+/// As [`BodyStream`].
+///
+/// # Backpressure
+/// As [`BodyStream`].
 #[derive(Debug)]
 pub struct SseResponse {
     server_time: Option<SystemTime>,

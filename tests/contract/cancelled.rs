@@ -2,6 +2,7 @@
 //! works, and no task and no connection is left.
 
 use std::future::{Future, poll_fn};
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -184,4 +185,45 @@ async fn a_dropped_next_of_any_stream_loses_nothing() {
     let seen = items.into_iter().filter(|item| matches!(item, Ok(StreamItem::Event { .. })));
     assert_eq!(seen.count(), 20);
     nothing_is_left(mock, api).await;
+}
+
+/// Rule 8: what may be dropped says what becomes of it.
+#[test]
+fn every_public_future_and_stream_has_its_section_on_cancel_safety() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let (mut checked, mut without) = (0, Vec::new());
+    for (path, text) in sources(Path::new(root)) {
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let streams = lines.iter().filter_map(|line| {
+            let (head, name) = line.split_once("Stream for ")?;
+            head.starts_with("impl").then(|| name.split(['<', ' ']).next().unwrap())
+        });
+        let structs: Vec<_> = streams.map(|name| format!("pub struct {name}")).collect();
+        for (number, line) in lines.iter().enumerate() {
+            let is_stream = structs.iter().any(|declared| {
+                line.strip_prefix(declared.as_str())
+                    .is_some_and(|rest| rest.starts_with([' ', '<', ';', '(']))
+            });
+            if line.starts_with("pub async fn ") || is_stream {
+                checked += 1;
+                let docs = lines[..number].iter().rev();
+                let mut docs = docs.take_while(|l| l.starts_with("///") || l.starts_with("#["));
+                if !docs.any(|line| *line == "/// # Cancel safety") {
+                    without.push(format!("{}: {line}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(without.is_empty(), "{without:#?}");
+    assert!(checked >= 25 + 6, "{checked}: 25 futures and 6 streams when this was written");
+}
+
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| match path.is_dir() {
+            true => sources(&path),
+            false => vec![(path.clone(), std::fs::read_to_string(&path).unwrap())],
+        })
+        .collect()
 }

@@ -13,6 +13,7 @@ mod document;
 mod download;
 mod errors;
 mod handshakes;
+mod goaway;
 mod limits;
 #[path = "../shared/polled.rs"]
 mod polled;

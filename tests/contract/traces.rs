@@ -170,7 +170,7 @@ async fn every_call(mock: &MockControlPlane, api: &ControlPlane) {
     for call in CALLS {
         mock.script(call.route, with_headers(planted(&call.reply)));
         (call.run)(api, &ids).await.unwrap();
-        for fault in faults().into_iter().step_by(5) {
+        for fault in faults().into_iter().step_by(8) {
             mock.script(call.route, with_headers(fault));
             drop((call.run)(api, &ids).await);
         }

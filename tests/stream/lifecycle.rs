@@ -219,6 +219,35 @@ async fn after_the_grace_the_handler_is_dropped_and_its_event_comes_again() {
     agent.stop().await;
 }
 
+/// Panics when it is dropped in the middle of its work.
+struct Fuse;
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_when_it_is_dropped_does_not_spoil_the_shutdown() {
+    let rig = Rig::new().await;
+    let mut agent = rig.agent();
+    agent.manager.set_shutdown_grace(ms(20)).unwrap();
+    let began = Log::default();
+    agent.manager.register_handler(
+        "peer_removed",
+        noting(&began, "began", || async {
+            let _fuse = Fuse;
+            std::future::pending().await
+        }),
+    );
+    rig.run(&mut agent).await;
+    rig.publish();
+    began.has(1).await;
+    agent.stop().await;
+    assert_eq!(agent.status().mode, Mode::Stopped);
+}
+
 #[tokio::test]
 async fn a_dropped_start_leaves_its_event_to_the_next() {
     let rig = Rig::new().await;

@@ -173,7 +173,7 @@ struct Trial {
     manager: SseManager,
     sent: Vec<String>,
     random: StdRng,
-    longest: Duration,
+    longest: (Duration, At),
 }
 
 impl Trial {
@@ -183,7 +183,7 @@ impl Trial {
         let start = format!(r#"{{"node_id":"{}","last_event_id":"0"}}"#, rig.node_id);
         *places.disk.lock().unwrap() = serde_json::from_str(&start).unwrap();
         let (manager, random) = (places.manager(&rig), StdRng::seed_from_u64(SEED));
-        Self { rig, places, manager, sent: Vec::new(), random, longest: Duration::ZERO }
+        Self { rig, places, manager, sent: Vec::new(), random, longest: (Duration::ZERO, At::Idle) }
     }
 
     /// Has the manager come to that state and stay there, or pass it if it cannot be held.
@@ -266,8 +266,11 @@ impl Trial {
         }
         let ended = tokio::time::timeout(LIMIT, running).await;
         ended.unwrap_or_else(|_| panic!("it hangs: {at:?}")).unwrap().unwrap();
-        self.longest = self.longest.max(began.elapsed());
-        assert!(began.elapsed() < SOON, "{at:?}: {:?}", began.elapsed());
+        let took = began.elapsed();
+        assert!(took < SOON, "{at:?}: {took:?}");
+        if took > self.longest.0 {
+            self.longest = (took, at);
+        }
         self.settled(at);
         self.places.gates().into_iter().for_each(Gate::open);
         self.rig.mock.clear_script("*");
