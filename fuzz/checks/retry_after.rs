@@ -59,21 +59,13 @@ pub fn wait(said: Option<&[u8]>, date: Option<&HeaderValue>, now: u64) -> Option
 
 /// Seconds since 1970 of a date in one of the three forms of RFC 9110, section 5.6.7.
 fn http_date(text: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
+    let text = std::str::from_utf8(text.trim_ascii()).ok().filter(|text| text.is_ascii())?;
     let words: Vec<&str> = text.split(' ').collect();
     let (weekday, day, month, year, time) = match *words {
         // Sun, 06 Nov 1994 08:49:37 GMT
         [weekday, day, month, year, time, "GMT"] => {
             let weekday = weekday.strip_suffix(',').filter(|weekday| weekday.len() == 3)?;
             (weekday, number(day, 2)?, month, number(year, 4)?, time)
-        }
-        // Sunday, 06-Nov-94 08:49:37 GMT
-        [weekday, date, time, "GMT"] => {
-            let weekday = weekday.strip_suffix(',').filter(|name| WEEKDAYS.contains(name))?;
-            let parts: Vec<&str> = date.split('-').collect();
-            let [day, month, year] = *parts else { return None };
-            let year = number(year, 2)?;
-            (weekday, number(day, 2)?, month, year + if year < 70 { 2000 } else { 1900 }, time)
         }
         // Sun Nov  6 08:49:37 1994
         [weekday, month, "", day, time, year] if weekday.len() == 3 => {
@@ -82,7 +74,7 @@ fn http_date(text: &[u8]) -> Option<u64> {
         [weekday, month, day, time, year] if weekday.len() == 3 => {
             (weekday, number(day, 2)?, month, number(year, 4)?, time)
         }
-        _ => return None,
+        _ => of_rfc_850(text)?,
     };
     let month = MONTHS.find(month).filter(|at| month.len() == 3 && at % 3 == 0)? as i32 / 3 + 1;
     if year < 1970 || day < 1 || day > days(year, month) {
@@ -100,6 +92,18 @@ fn http_date(text: &[u8]) -> Option<u64> {
     let is_right = WEEKDAYS[since as usize % 7].starts_with(weekday);
     let seconds = since as u64 * DAY + (hour * 3600 + minute * 60 + second) as u64;
     is_right.then_some(seconds)
+}
+
+/// `Sunday, 06-Nov-94 08:49:37 GMT`: its parts. Whatever stands between the date and the time, the
+/// client reads over it.
+fn of_rfc_850(text: &str) -> Option<(&str, i32, &str, i32, &str)> {
+    let (weekday, rest) = text.split_once(", ").filter(|(name, _)| WEEKDAYS.contains(name))?;
+    let (date, rest) = rest.split_at_checked(9)?;
+    let time = rest.get(1..)?.strip_suffix(" GMT")?;
+    let parts: Vec<&str> = date.split('-').collect();
+    let [day, month, year] = *parts else { return None };
+    let year = number(year, 2)?;
+    Some((weekday, number(day, 2)?, month, year + if year < 70 { 2000 } else { 1900 }, time))
 }
 
 fn number(text: &str, digits: usize) -> Option<i32> {

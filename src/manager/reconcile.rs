@@ -90,6 +90,8 @@ impl Reconcile {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn secs(n: u64) -> Duration {
@@ -171,5 +173,70 @@ mod tests {
         reconcile.done(secs(1));
         reconcile.request_now(secs(1));
         assert!(reconcile.is_due(secs(1)));
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Request,
+        RequestNow,
+        /// A fetch, if one is due, that works or fails.
+        Fetch(bool),
+        Pass(u64),
+    }
+
+    fn any_steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            2 => Just(Step::Request),
+            1 => Just(Step::RequestNow),
+            4 => any::<bool>().prop_map(Step::Fetch),
+            4 => prop_oneof![0..3_000_u64, 0..200_000_u64].prop_map(Step::Pass),
+        ];
+        proptest::collection::vec(step, 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn issue5_no_request_is_lost_and_no_fetch_comes_too_early_or_too_late(
+            steps in any_steps(),
+        ) {
+            let (mut reconcile, mut now) = (Reconcile::default(), secs(0));
+            // Whether one is owed, the last fetch and its gap, and whether a stream opened since.
+            let (mut owed, mut last, mut opened) = (false, None::<(Duration, Duration)>, false);
+            for step in steps {
+                match step {
+                    Step::Request => {
+                        reconcile.request();
+                        owed = true;
+                    }
+                    Step::RequestNow => {
+                        reconcile.request_now(now);
+                        (owed, opened) = (true, true);
+                        prop_assert!(reconcile.is_due(now));
+                    }
+                    Step::Fetch(works) if reconcile.is_due(now) => {
+                        prop_assert!(owed, "a fetch that nobody asked for");
+                        let apart = last.map(|(at, _)| now - at);
+                        prop_assert!(opened || apart.is_none_or(|apart| apart >= MIN_GAP));
+                        if works { reconcile.done(now) } else { reconcile.failed(now) }
+                        let gap = reconcile.free_at() - now;
+                        prop_assert!((MIN_GAP..=MAX_GAP).contains(&gap), "{:?}", gap);
+                        // Right after each other the gaps double, after a pause they begin anew.
+                        match last {
+                            Some((at, before)) if !opened && now < at + before * 2 => {
+                                prop_assert_eq!(gap, (before * 2).min(MAX_GAP));
+                            }
+                            Some(_) if opened => {}
+                            _ => prop_assert_eq!(gap, MIN_GAP),
+                        }
+                        (owed, last, opened) = (!works, Some((now, gap)), false);
+                    }
+                    Step::Fetch(_) => {}
+                    Step::Pass(millis) => now += Duration::from_millis(millis),
+                }
+                prop_assert_eq!(reconcile.due_at().is_some(), owed);
+                let latest = last.map_or(now, |(at, _)| at + MAX_GAP).max(now);
+                prop_assert!(reconcile.due_at().is_none_or(|at| at <= latest));
+            }
+        }
     }
 }

@@ -97,13 +97,13 @@ pub(crate) async fn from_answer(
 fn from_payload<T: DeserializeOwned>(call: &Call, body: &[u8]) -> Error {
     let status = call.answer().map_or_else(String::new, |(status, _)| format!("{status}"));
     let headers = call.answer().map(|(_, headers)| headers.clone()).unwrap_or_default();
-    let error = if body.iter().all(u8::is_ascii_whitespace) {
+    let error = if is_html(&headers, body) {
+        return page(call);
+    } else if body.iter().all(u8::is_ascii_whitespace) {
         Error::new(
             ErrorKind::EmptyResponse,
             format!("{status} with an empty body where one is expected"),
         )
-    } else if is_html(&headers, body) {
-        return page(call);
     } else {
         let error = Error::new(ErrorKind::Decode, format!("{status}, but its body does not fit"));
         match decode::<T>(body) {

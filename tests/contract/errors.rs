@@ -264,4 +264,11 @@ async fn an_html_page_is_named_as_a_proxy_s() {
         assert!(error.is_retryable());
         assert!(error.to_string().contains("a proxy or portal answered"), "{error}");
     }
+    // Also a page with nothing on it, of whatever call.
+    for operation in ["ping", "fetch_state", "get_json"] {
+        let empty = Answer::status(200).header("Content-Type", "text/html");
+        let error = failure(&mock, Call::of(operation), empty).await;
+        assert_eq!(error.kind(), ErrorKind::UnexpectedContent, "{error}");
+        assert!(error.is_retryable());
+    }
 }

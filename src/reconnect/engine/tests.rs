@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::reconnect::{Failure, classify};
 
+mod properties;
+
 /// The middle of the random range: no jitter.
 const MID: u64 = 1 << 63;
 /// What the idle limit says.
