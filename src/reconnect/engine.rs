@@ -31,7 +31,7 @@
 //! | Idle | Start | Connecting, without a wait |
 //! | Connecting | Opened | Streaming; polling pauses |
 //! | Streaming | Received | silences are forgotten; healthy once the stream is 60 s old; back-off, slow schedule and polling end |
-//! | Streaming, healthy | Ended | Waiting for 0 to base |
+//! | Streaming, healthy | Ended | Waiting for 0 to base, and the spread more |
 //! | Connecting, Streaming | Ended, any other | Waiting for the back-off, which grows |
 //! | Connecting, Streaming | Failed | what the [`FailureAction`] says: back-off, slow schedule, Authenticating, Stopped; or, for a new token, Connecting |
 //! | Connecting, Streaming without a byte | Failed, silent | Waiting for the back-off; the third in a row polls first, and the stream is still tried |
@@ -51,8 +51,8 @@
 //! short ones.
 //!
 //! What always holds: at most one connect is under way; a wait is neither shorter than the smallest interval less a
-//! quarter nor longer than the largest plus a quarter, except the first reconnect after a healthy stream (0 to base) and
-//! what a new token or network brings forward; a healthy stream ends polling; only Shutdown and a refusal under the
+//! quarter nor longer than the largest plus a quarter, except the first reconnect after a healthy stream (0 to base, and
+//! up to `reconnect_spread` more) and what a new token or network brings forward; a healthy stream ends polling; only Shutdown and a refusal under the
 //! contract's policy stop the engine.
 
 use std::{sync::Arc, time::Duration};

@@ -40,7 +40,8 @@ pub enum FailurePolicy {
 
 /// How a [`ReconnectEngine`](super::ReconnectEngine) paces itself.
 ///
-/// Every wait made from these intervals is jittered by ±25 %, so the longest wait is a quarter longer than its cap.
+/// Every wait made from these intervals is jittered by ±25 %, so the longest wait is a quarter longer than its cap; the
+/// first one after a healthy stream is longer by the spread.
 /// Values that make no sense are mended, not refused: an interval under [`MIN_INTERVAL`] is raised to it, and a cap
 /// under its base is raised to the base.
 ///
@@ -60,7 +61,9 @@ pub struct ReconnectSettings {
     /// The cap of the back-off, before jitter. Default: 60 s.
     pub max_interval: Duration,
     /// Over how much more time the first reconnect after a healthy stream is spread, evenly, so that a fleet that loses
-    /// its server in one moment does not come back in one. Default: none.
+    /// its server in one moment does not come back in one. Default: none, for each lone reconnect would wait half of it.
+    /// It helps when it is at least the time in which the server can take the whole fleet: `docs/fleet.md` has the
+    /// figures. A server that sends `retry:` does the same for all at once.
     pub reconnect_spread: Duration,
     /// How long there may be no healthy stream before polling takes its place. Default: 5 minutes.
     /// [`Duration::MAX`] means never; a server that says it has no stream (204, 501) is polled all the same, and so is

@@ -48,7 +48,7 @@ const SECONDS_FOR_ALL: f64 = 50.0;
 
 const USAGE: &str = "\
   --nodes N            default 100000
-  --scenario NAME      restart, rolling, outage, black-hole, retry-after, revoked, flapping;
+  --scenario NAME      restart, crash, rolling, outage, black-hole, retry-after, revoked, flapping;
                        may be given again; default all
   --seed N             default 1
   --capacity N         connects a second; default a fiftieth of the nodes
@@ -56,7 +56,7 @@ const USAGE: &str = "\
   --drown              no 503: it lets all wait
   --retry-after A..B   seconds in that 503, spread from A to B; default none
   --busy A..B          the same in the scenario retry-after; default 60..60
-  --down SECONDS       how long a restart takes; default 5
+  --down SECONDS       how long a restart or a crash takes; default 5
   --spread SECONDS     the client's reconnect_spread; may be given again, to compare
   --retry SECONDS      the server's retry:; may be given again, to compare
   --out FOLDER         writes charts there";

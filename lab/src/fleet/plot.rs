@@ -61,7 +61,7 @@ impl Chart {
                 "<line x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"black\" stroke-width=\"0.8\"/>",
                 WIDTH - RIGHT
             )?;
-            text(out, WIDTH - RIGHT + 6.0, y + 4.0, "start", "11", name)?;
+            text(out, WIDTH - RIGHT - 4.0, y - 4.0, "end", "11", name)?;
         }
         for (index, line) in self.lines.iter().enumerate() {
             self.line(out, index, line)?;

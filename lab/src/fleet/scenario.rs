@@ -55,8 +55,8 @@ enum Kind {
     Revoked,
 }
 
-pub const NAMES: [&str; 7] =
-    ["restart", "rolling", "outage", "black-hole", "retry-after", "revoked", "flapping"];
+pub const NAMES: [&str; 8] =
+    ["restart", "crash", "rolling", "outage", "black-hole", "retry-after", "revoked", "flapping"];
 
 /// The settings of a scenario that the command line may change.
 #[derive(Debug, Clone)]
@@ -82,6 +82,13 @@ impl Scenario {
             "restart" => (
                 "all streams end, nothing listens for some seconds",
                 all(End::Clean),
+                knobs.down,
+                contract,
+                Kind::Down,
+            ),
+            "crash" => (
+                "all streams break, nothing listens for some seconds",
+                all(End::Broken),
                 knobs.down,
                 contract,
                 Kind::Down,

@@ -120,8 +120,7 @@ mod tests {
         let mut server = Server::new(10.0, Overload::Sheds(SECOND), Some(7..=7));
         let fates: Vec<(Duration, Fate)> =
             (0..100).map(|_| server.request(&Weather::Up, SECOND, 0)).collect();
-        let (taken, shed): (Vec<_>, Vec<_>) =
-            fates.into_iter().partition(|(_, fate)| fate.is_ok());
+        let (taken, shed): (Vec<_>, Vec<_>) = fates.into_iter().partition(|(_, fate)| fate.is_ok());
         assert_eq!(taken.len(), 11, "a second's work and the one that is over it");
         let wait = FailureAction::RespectServer { retry_after: Some(SECOND * 7) };
         assert!(shed.iter().all(|fate| *fate == (SECOND + ROUND_TRIP, Err(wait))));

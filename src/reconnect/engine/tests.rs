@@ -478,6 +478,54 @@ fn parity_d_retry_is_the_new_base_of_the_back_off_and_of_the_spread() {
 }
 
 #[test]
+fn issue6_the_first_reconnect_after_a_healthy_stream_is_spread_and_no_other() {
+    let settings = ReconnectSettings {
+        reconnect_spread: SECOND * 40,
+        polling_after: Duration::MAX,
+        ..ReconnectSettings::default()
+    };
+    let transient = Input::Failed(FailureAction::RetryTransient);
+    let busy = Input::Failed(FailureAction::RespectServer { retry_after: Some(SECOND * 30) });
+    for (input, least, most) in
+        [(Input::Ended, 0.0, 41.0), (transient, 0.75, 41.25), (busy, 30.0, 77.5)]
+    {
+        let (mut lowest, mut highest) = (Duration::MAX, Duration::ZERO);
+        // A random number of zero is no wait at all: it connects at once.
+        for seed in 1..500_u64 {
+            let mut engine =
+                brought_to(&[Input::Start, Input::Opened, Input::Received], settings.clone());
+            let random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let Command::Wait(wait) = engine.step(input, MINUTE * 2, random) else {
+                panic!("{input:?}")
+            };
+            assert!(wait >= secs(least) && wait <= secs(most), "{input:?}: {wait:?}");
+            (lowest, highest) = (lowest.min(wait), highest.max(wait));
+
+            // What fails from then on is backed off as ever.
+            let now = MINUTE * 2 + wait;
+            assert_eq!(engine.step(Input::TimerFired, now, random), Command::Connect);
+            let Command::Wait(next) = engine.step(transient, now, random) else {
+                panic!("{input:?}")
+            };
+            assert!(next <= secs(2.5), "{input:?}: {next:?}");
+        }
+        let window = secs(most - least);
+        assert!(highest - lowest > window * 9 / 10, "{input:?}: {lowest:?} to {highest:?}");
+    }
+}
+
+#[test]
+fn issue6_there_is_no_spread_by_default_and_none_after_a_stream_that_was_not_healthy() {
+    assert_eq!(ReconnectSettings::default().reconnect_spread, Duration::ZERO);
+    let settings =
+        ReconnectSettings { reconnect_spread: SECOND * 40, ..ReconnectSettings::default() };
+    for before in [&[Input::Start][..], &[Input::Start, Input::Opened, Input::Received]] {
+        let mut engine = brought_to(before, settings.clone());
+        assert_eq!(engine.step(Input::Ended, SECOND, MID), Command::Wait(SECOND), "{before:?}");
+    }
+}
+
+#[test]
 fn l4_retry_after_is_a_lower_bound_and_capped() {
     let four_years = DAY * 365 * 4;
     for (said, least, most) in [
