@@ -203,7 +203,9 @@ impl Config {
         self
     }
 
-    /// How many bytes an answer may have after decompression. Default is 10 MiB.
+    /// How many bytes an answer may have after decompression. Default is 10 MiB. It bounds
+    /// what the answer becomes in memory too: for each 16 bytes of the limit the answer may
+    /// hold one value or name of JSON.
     #[must_use]
     pub fn response_limit(mut self, bytes: usize) -> Self {
         self.response_limit = bytes;

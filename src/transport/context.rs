@@ -9,6 +9,9 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::values::Secret;
 
+/// What stands before the token in its header.
+const BEARER: &str = "Bearer ";
+
 /// What every request of a [`ControlPlane`](crate::ControlPlane) and its clones shares.
 pub(crate) struct Shared {
     token: watch::Sender<Token>,
@@ -57,7 +60,7 @@ impl Shared {
         if !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(refused("holds a space, a control character or non-ASCII"));
         }
-        let mut header = HeaderValue::try_from(format!("Bearer {text}"))
+        let mut header = HeaderValue::try_from(format!("{BEARER}{text}"))
             .map_err(|_| refused("cannot stand in a header"))?;
         header.set_sensitive(true);
         self.replace_token(Some(header));
@@ -127,6 +130,15 @@ impl Call {
         self.0.token.generation
     }
 
+    /// Whether the server's words hold the token that this request carried. Who has it can
+    /// send it back, and what is printed would then print it.
+    pub(crate) fn is_token_in(&self, text: &str) -> bool {
+        let header = self.0.token.header.as_ref().and_then(|header| header.to_str().ok());
+        let token = header.and_then(|header| header.strip_prefix(BEARER));
+        // Hosts and media types come in lower case.
+        token.is_some_and(|token| text.to_ascii_lowercase().contains(&token.to_ascii_lowercase()))
+    }
+
     pub(crate) fn note_answer(&self, status: StatusCode, headers: &HeaderMap) {
         // A call has one answer; redirects are not followed.
         let _ = self.0.answer.set((status, headers.clone()));
@@ -184,6 +196,16 @@ mod tests {
         shared.set_token(&"canary".into()).unwrap();
         let call = Call::new(&shared);
         assert!(!format!("{call:?} {:?}", call.authorization()).contains("canary"));
+    }
+
+    #[test]
+    fn a_token_is_found_in_any_case_and_no_token_in_nothing() {
+        let shared = shared();
+        assert!(!Call::new(&shared).is_token_in("Bearer canary"));
+        shared.set_token(&"Canary".into()).unwrap();
+        let call = Call::new(&shared);
+        assert!(call.is_token_in("https://x.canary.example") && call.is_token_in("Canary"));
+        assert!(!call.is_token_in("https://x.example"));
     }
 
     #[test]

@@ -25,6 +25,9 @@ const ERROR_BODY_READ: usize = 64 * 1024;
 /// How long reading it may take.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
 
+/// The longest origin that is printed: a host name has at most 253 characters.
+const LONGEST_ORIGIN: usize = 300;
+
 /// Calls whose bodies carry secrets: no text of their answers is kept.
 const SECRET_BEARING: [&str; 4] = ["register", "fetch_state", "rotate_keys", "fetch_secret"];
 
@@ -66,10 +69,11 @@ pub(crate) async fn from_answer(
     let html = is_html(&headers, &body);
     let secret = SECRET_BEARING.contains(&operation);
     let problem = problem(&headers, &body);
-    let code = problem.as_ref().and_then(|p| p.code.as_deref()).filter(|c| !secret && is_word(c));
+    let code = problem.as_ref().and_then(|p| p.code.as_deref());
+    let code = code.filter(|code| !secret && is_word(code) && !call.is_token_in(code));
     let mut message = describe(status);
     if status.is_redirection() {
-        message = format!("{message}: {}", redirect_advice(&headers));
+        message = format!("{message}: {}", redirect_advice(call, &headers));
     } else if let Some(code) = code {
         message = format!("{message} ({code})");
     } else if let Some(advice) = tls::advice_of_page(status, &body) {
@@ -129,11 +133,16 @@ pub(crate) fn from_transport(call: &Call, error: reqwest::Error) -> Error {
     } else if error.is_connect() || tls::is_of_handshake(&error) {
         let message = unreachable(call, origin, &error);
         return Error::new(ErrorKind::Connect, message).with_source(Cause::of(&error));
+    } else if let Some(reason) = farewell(&error) {
+        let message = format!("the server closed the HTTP/2 connection: {}", reason.description());
+        return Error::new(ErrorKind::Transport, message).with_source(Cause::of(&error));
     } else if error.is_builder() {
         (ErrorKind::InvalidRequest, "the request cannot be built")
     } else if error.is_decode() && !is_of_connection(&error) {
         (ErrorKind::Transport, "the answer's compression is damaged")
-    } else if chain(&error).filter_map(|e| e.downcast_ref::<hyper::Error>()).any(|e| e.is_parse()) {
+    } else if is_hyper(&error, hyper::Error::is_parse_too_large) {
+        (ErrorKind::Transport, "the answer has too many headers, or too large ones")
+    } else if is_hyper(&error, hyper::Error::is_parse) {
         (ErrorKind::Transport, "what answered is not HTTP: check scheme and port in base_url")
     } else if call.answer().is_none() && is_hang_up(&error) {
         (ErrorKind::Transport, if is_tls { tls::HUNG_UP } else { tls::HUNG_UP_IN_CLEAR })
@@ -186,7 +195,17 @@ fn in_between(call: &Call) -> String {
 /// Whether the connection is to blame for a body that cannot be read: the one below
 /// the decoder says so.
 fn is_of_connection(error: &(dyn StdError + 'static)) -> bool {
-    chain(error).any(|link| link.is::<hyper::Error>())
+    is_hyper(error, |_| true)
+}
+
+/// Why the server ended an HTTP/2 connection, in the protocol's own words.
+fn farewell(error: &(dyn StdError + 'static)) -> Option<h2::Reason> {
+    let error = chain(error).find_map(|link| link.downcast_ref::<h2::Error>())?;
+    error.reason().filter(|_| error.is_go_away() && error.is_remote())
+}
+
+fn is_hyper(error: &(dyn StdError + 'static), is: impl Fn(&hyper::Error) -> bool) -> bool {
+    chain(error).filter_map(|link| link.downcast_ref::<hyper::Error>()).any(is)
 }
 
 /// Whether the server closed the connection without a word.
@@ -238,12 +257,13 @@ fn describe(status: StatusCode) -> String {
     }
 }
 
-fn redirect_advice(headers: &HeaderMap) -> String {
+fn redirect_advice(call: &Call, headers: &HeaderMap) -> String {
     let target = headers
         .get(LOCATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|text| Url::parse(text).ok())
-        .map(|url| url.origin().ascii_serialization());
+        .map(|url| url.origin().ascii_serialization())
+        .filter(|origin| origin.len() <= LONGEST_ORIGIN && !call.is_token_in(origin));
     match target {
         Some(origin) => format!(
             "redirects are not followed; if {origin} is the control plane, set base_url to it"

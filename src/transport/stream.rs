@@ -119,6 +119,12 @@ impl Opened {
         Err(outcome::refused(&self.call, ErrorKind::EmptyResponse, text))
     }
 
+    /// A media type is the server's word: a long one, or one with the token in it, is not repeated.
+    fn printed<'a>(&self, media: &'a str) -> &'a str {
+        let fits = !media.is_empty() && media.len() <= 64 && !self.call.is_token_in(media);
+        if fits { media } else { "of another content type" }
+    }
+
     /// The answer as an event stream: 200 of the right content type.
     pub(crate) fn into_events(self) -> Result<SseResponse, Error> {
         let refused = |kind, text: String| outcome::refused(&self.call, kind, text);
@@ -141,7 +147,7 @@ impl Opened {
                 ErrorKind::UnexpectedContent,
                 format!(
                     "the answer is {}, not text/event-stream: a proxy or portal may have answered",
-                    other.filter(|t| t.len() <= 64).unwrap_or("of no content type"),
+                    other.map_or("of no content type", |media| self.printed(media)),
                 ),
             )),
         }

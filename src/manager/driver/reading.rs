@@ -7,6 +7,7 @@ use futures::StreamExt;
 use tracing::Instrument;
 
 use super::{Driver, LONGEST_NAP, Pending, Refused, SecondLook, after, at};
+use crate::error::brief;
 use crate::events::{EventType, StreamItem, Verdict, Verified, VerifyError};
 use crate::manager::callbacks::{SkipReason, Skipped};
 use crate::manager::reconcile::MIN_GAP;
@@ -115,7 +116,8 @@ impl Driver {
     pub(super) fn accept(&mut self, event: Verified, id: Option<Arc<str>>) -> Option<Pending> {
         if self.cursor.was_handled(&event.envelope().event_id) {
             self.inner.status.count(|c| c.redelivered += 1);
-            tracing::debug!(event_id = %event.envelope().event_id, "event handled before");
+            let event_id = &*brief(&event.envelope().event_id);
+            tracing::debug!(event_id, "event handled before");
             self.move_cursor(id.as_deref());
             return None;
         }
@@ -185,10 +187,12 @@ impl Driver {
             }
             logged => logged.replace((now, 0)).map_or(0, |(_, unlogged)| unlogged),
         };
+        let event_type = skipped.event_type.as_ref().map(|known| brief(known.as_str()));
+        let event_id = skipped.event_id.as_deref().map(brief);
         tracing::warn!(
             reason = %skipped.reason,
-            event_type = skipped.event_type.as_ref().map(EventType::as_str),
-            event_id = skipped.event_id.as_deref(),
+            event_type = event_type.as_deref(),
+            event_id = event_id.as_deref(),
             unlogged,
             "event skipped"
         );
