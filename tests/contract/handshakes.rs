@@ -56,20 +56,30 @@ fn assert_nothing_in_clear(arrived: &Arrived) {
     let all = arrived.all();
     assert!(!all.is_empty());
     for bytes in all.iter().filter(|bytes| !bytes.is_empty()) {
-        // The first is a hello, and the rest are records up to the last byte.
-        assert_eq!(bytes[..2], [22, 3], "{:?}", String::from_utf8_lossy(bytes));
-        let mut rest = bytes.as_slice();
-        while let [kind @ 20..=23, 3, _, high, low, body @ ..] = rest {
-            let length = usize::from(u16::from_be_bytes([*high, *low]));
-            assert!(*kind <= 23);
-            rest = body.get(length..).unwrap_or_default();
-        }
-        assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(rest));
-        let text = String::from_utf8_lossy(bytes);
-        for word in ["GET ", "POST ", "PUT ", "PRI * HTTP", "uthorization", TOKEN] {
-            assert!(!text.contains(word), "{word} in {text:?}");
-        }
+        assert!(is_tls(bytes), "{:?}", String::from_utf8_lossy(bytes));
     }
+}
+
+/// A hello, then records up to the last byte, and none of the words of HTTP.
+fn is_tls(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let [20..=23, 3, _, high, low, body @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        rest = body.get(length..).unwrap_or_default();
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let words = ["GET ", "POST ", "PUT ", "PRI * HTTP", "uthorization", TOKEN];
+    bytes.starts_with(&[22, 3]) && rest.is_empty() && !words.iter().any(|word| text.contains(word))
+}
+
+#[tokio::test]
+async fn clear_text_would_be_seen() {
+    let server = Parrot::start(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec()).await;
+    let _ = api(&format!("http://{}", server.address), |config| config).ping().await;
+    let clear = server.arrived.all().concat();
+    assert!(!clear.is_empty() && !is_tls(&clear));
+    let hello = record(22, [3, 1], b"a hello");
+    assert!(is_tls(&hello) && !is_tls(&[hello, clear].concat()));
 }
 
 /// Shows this certificate to a client that trusts this root.

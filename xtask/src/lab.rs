@@ -16,13 +16,13 @@ pub fn run(repo: &Repo, words: &[&str]) -> Result<bool, String> {
         .args(["run", "--quiet", "--package", "plexsphere-lab"])
         .args(release)
         .arg("--")
-        .args(words)
+        .args(&words)
         .status()
         .map_err(|e| format!("cargo cannot be started: {e}"))?;
     match status.code() {
         Some(0) => Ok(true),
         Some(1) => Ok(false),
-        // It has said what is wrong with the words.
-        _ => Err(format!("the lab ended with {status}")),
+        // It has said why.
+        _ => Err(format!("{} did not run to its end", words[0])),
     }
 }

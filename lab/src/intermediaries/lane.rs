@@ -56,6 +56,8 @@ pub enum Trial {
     Flows,
     /// Set up as it comes, and not in the way all the same.
     Defaults,
+    /// The control plane itself says that its stream is not to be buffered.
+    AskedNotTo,
     /// Answers are compressed on the way.
     Compressed,
     /// A stream that is silent for longer than the intermediary likes is cut.
@@ -77,6 +79,7 @@ impl Trial {
         match self {
             Self::Flows => "as advised",
             Self::Defaults => "defaults",
+            Self::AskedNotTo => "X-Accel-Buffering: no",
             Self::Compressed => "gzip on",
             Self::IdleCut => "cuts silent streams",
             Self::HeldBack => "default buffering",
@@ -107,7 +110,7 @@ pub fn all(certificates: &Certificates) -> Result<Vec<Lane>, BoxError> {
     const EACH: [Transport; 3] = [Transport::Plain, Transport::TlsHttp1, Transport::TlsHttp2];
     const TLS: [Transport; 2] = [Transport::TlsHttp1, Transport::TlsHttp2];
     let plan: [(Through, &[Trial], &[Transport]); 6] = [
-        (Through::Nginx, &[Flows, Compressed, IdleCut, HeldBack], &EACH),
+        (Through::Nginx, &[Flows, AskedNotTo, Compressed, IdleCut, HeldBack], &EACH),
         // Over TLS nginx holds the headers back with the body.
         (Through::Nginx, &[BodyHeldBack], &[Transport::Plain]),
         (Through::Nginx, &[ClientCertificate], &TLS),

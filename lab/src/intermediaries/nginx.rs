@@ -66,7 +66,7 @@ fn directives(trial: Trial) -> String {
             let limit = CUT_AFTER.as_secs();
             format!("proxy_buffering off; proxy_read_timeout {limit}s;")
         }
-        Trial::HeldBack | Trial::Defaults => String::new(),
+        Trial::HeldBack | Trial::Defaults | Trial::AskedNotTo => String::new(),
         Trial::BodyHeldBack => "postpone_output 0;".to_owned(),
         Trial::ClientCertificate => {
             "proxy_buffering off; ssl_client_certificate ca.pem; ssl_verify_client on;".to_owned()

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use plexsphere_client::{Config, ControlPlane, Error, Mode};
+use plexsphere_mock::Answer;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
@@ -19,6 +20,11 @@ const IDLE_LIMIT: Duration = Duration::from_millis(900);
 pub async fn run(lane: &Lane) -> Outcome {
     match lane.trial {
         Trial::Flows | Trial::Defaults | Trial::Compressed => flows(lane).await,
+        Trial::AskedNotTo => {
+            let answer = Answer::real().header("X-Accel-Buffering", "no");
+            lane.mock.script_always("connect_sse", answer);
+            flows(lane).await
+        }
         Trial::IdleCut => is_cut_and_resumes(lane).await,
         Trial::HeldBack | Trial::BodyHeldBack => is_named_and_polled(lane).await,
         Trial::ClientCertificate => client_certificate(lane).await,
