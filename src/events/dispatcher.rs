@@ -148,7 +148,6 @@ impl EventDispatcher {
     /// Has `handler` called for each event of kind `K`, with its payload decoded. A
     /// payload that does not fit counts as an error of the handler.
     pub fn on<K: EventKind>(&self, handler: impl Handler<Event<K>>) {
-        let handler = boxed(handler);
         self.register(K::event_type(), move |envelope: Arc<SignedEnvelope>| {
             let decoded = Event::<K>::decode(envelope).map(|event| handler(event));
             async move { decoded?.await }

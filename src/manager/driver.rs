@@ -170,8 +170,7 @@ impl Driver {
         self.handed_out = None;
         if let Pending::Event { event, id } = pending {
             self.cursor.note_handled(&event.envelope().event_id);
-            self.move_cursor(id.as_deref());
-            self.inner.status.update(|status| {
+            self.move_cursor(id.as_deref(), |status| {
                 status.counters.events += 1;
                 status.last_event_at = Some(SystemTime::now());
             });

@@ -12,6 +12,7 @@ use crate::events::{EventType, StreamItem, Verdict, Verified, VerifyError};
 use crate::manager::callbacks::{SkipReason, Skipped};
 use crate::manager::reconcile::MIN_GAP;
 use crate::reconnect::Input;
+use crate::status::Status;
 use crate::types::SigningKeys;
 
 /// Between two log lines of skipped events.
@@ -115,10 +116,9 @@ impl Driver {
     /// A verified event: handed out, unless it was handled before.
     pub(super) fn accept(&mut self, event: Verified, id: Option<Arc<str>>) -> Option<Pending> {
         if self.cursor.was_handled(&event.envelope().event_id) {
-            self.inner.status.count(|c| c.redelivered += 1);
             let event_id = &*brief(&event.envelope().event_id);
             tracing::debug!(event_id, "event handled before");
-            self.move_cursor(id.as_deref());
+            self.move_cursor(id.as_deref(), |status| status.counters.redelivered += 1);
             return None;
         }
         if event.envelope().event_type == EventType::SigningKeyRotated
@@ -164,7 +164,7 @@ impl Driver {
             && self.inner.verifier.is_authentic(&envelope)
         {
             // It is the server's own and too late: its fate is settled.
-            self.move_cursor(id.as_deref());
+            self.move_cursor(id.as_deref(), |_| {});
         }
         let reason = skew.map_or(SkipReason::Refused(error), SkipReason::ClockSkew);
         self.skip(Skipped::envelope(reason, &envelope));
@@ -198,13 +198,17 @@ impl Driver {
         );
     }
 
-    pub(super) fn move_cursor(&mut self, id: Option<&str>) {
+    /// Moves the position, and says so in one update of the status with another change.
+    pub(super) fn move_cursor(&mut self, id: Option<&str>, change: impl FnOnce(&mut Status)) {
         if !self.cursor.move_to(id) {
             tracing::warn!("an event id cannot stand in a header: the position stays before it");
         }
-        if id.is_some() {
-            let at = self.cursor.last_event_id().map(|id| id.to_string());
-            self.inner.status.update(|status| status.last_event_id = at);
-        }
+        let at = self.cursor.last_event_id();
+        self.inner.status.update(|status| {
+            change(status);
+            if id.is_some() {
+                status.last_event_id = at.map(|id| id.to_string());
+            }
+        });
     }
 }
