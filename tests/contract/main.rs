@@ -12,8 +12,8 @@ mod decoding;
 mod document;
 mod download;
 mod errors;
-mod handshakes;
 mod goaway;
+mod handshakes;
 mod limits;
 #[path = "../shared/polled.rs"]
 mod polled;

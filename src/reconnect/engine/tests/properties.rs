@@ -36,6 +36,11 @@ impl Due {
         Self { earliest: self.earliest.min(other.earliest), latest: self.latest.min(other.latest) }
     }
 
+    /// Up to so much later.
+    fn spread(self, by: Duration) -> Self {
+        Self { latest: self.latest.saturating_add(by), ..self }
+    }
+
     fn contains(self, at: Duration) -> bool {
         (self.earliest..=self.latest).contains(&at)
     }
@@ -63,6 +68,7 @@ struct Shadow {
     received: bool,
     healthy: bool,
     failures: u32,
+    silences: u32,
     refusals: u32,
     poll_refusals: u32,
     token_tries: u32,
@@ -89,6 +95,7 @@ impl Shadow {
             received: false,
             healthy: false,
             failures: 0,
+            silences: 0,
             refusals: 0,
             poll_refusals: 0,
             token_tries: 0,
@@ -103,6 +110,9 @@ impl Shadow {
         let is_streaming = matches!(state, State::Streaming { .. });
         if is_streaming {
             self.received |= input == Input::Received;
+            if self.received {
+                self.silences = 0;
+            }
             if self.received && now - self.opened_at >= self.settings.healthy_after {
                 self.recover();
             }
@@ -113,10 +123,15 @@ impl Shadow {
             _ if matches!(state, State::Idle | State::Stopped(_)) => {}
             Input::Ended if self.healthy => {
                 self.begin_outage(now);
-                self.connect = Due { earliest: now, latest: now.saturating_add(self.base) };
+                self.connect =
+                    Due::at(now).spread(self.base).spread(self.settings.reconnect_spread);
             }
             Input::Ended if has_stream => self.fail(FailureAction::RetryTransient, now),
-            Input::Failed(action) if has_stream => self.fail(action, now),
+            Input::Failed(action) if has_stream => {
+                let is_mute = !(is_streaming && self.received);
+                self.silences += u32::from(is_mute && action == FailureAction::RetrySilent);
+                self.fail(action, now);
+            }
             Input::AuthRecovered if state == State::Authenticating => {
                 self.connect = self.renewal(now);
             }
@@ -129,7 +144,7 @@ impl Shadow {
                 }
             }
             Input::NetworkChanged => {
-                (self.failures, self.refusals) = (0, 0);
+                (self.failures, self.silences, self.refusals) = (0, 0, 0);
                 self.forgive_polls(now);
                 let due = Due::at_least(SECOND, self.connected_at).later(Due::at(now));
                 if has_stream {
@@ -164,26 +179,37 @@ impl Shadow {
         self.begin_outage(now);
         let delay = doubled(self.base, self.failures, self.settings.max_interval);
         let back_off = Due::about(delay, now);
+        let spread = if self.healthy { self.settings.reconnect_spread } else { Duration::ZERO };
         match action {
             FailureAction::RetryTransient | FailureAction::DropCursor => {
                 self.failures += 1;
-                self.connect = back_off;
+                self.connect = back_off.spread(spread);
+            }
+            FailureAction::RetrySilent => {
+                if self.silences >= 3 {
+                    self.poll_from(now);
+                }
+                self.fail(FailureAction::RetryTransient, now);
             }
             FailureAction::RespectServer { retry_after } => {
                 self.failures += 1;
                 let said = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
-                self.connect = back_off.later(Due::at_least(said, now));
+                self.connect = back_off.later(Due::at_least(said, now)).spread(spread);
             }
             FailureAction::RetrySlowly => self.slow_down(now),
             FailureAction::PollInstead => {
-                if !self.polling {
-                    self.poll = Some(Due::at(now));
-                }
+                self.poll_from(now);
                 self.slow_down(now);
             }
             FailureAction::PermanentFailure => self.slow_down(now),
             FailureAction::RetryNewToken => self.connect = self.renewal(now),
             FailureAction::RetryAuth => {}
+        }
+    }
+
+    fn poll_from(&mut self, now: Duration) {
+        if !self.polling {
+            self.poll = Some(Due::at(now));
         }
     }
 
@@ -278,6 +304,7 @@ impl Shadow {
         prop_assert_eq!(engine.is_healthy(), self.healthy);
         prop_assert_eq!(engine.is_polling(), self.polling);
         prop_assert_eq!(engine.failures(), self.failures);
+        prop_assert_eq!(engine.silences(), self.silences);
         Ok(())
     }
 }
@@ -291,21 +318,21 @@ fn any_settings() -> impl Strategy<Value = ReconnectSettings> {
     let caps = some(&[0, 1_000, 60_000, 60_000, 3_600_000]);
     let slow = (some(&[0, 1_000, 300_000]), some(&[0, 300_000, 3_600_000]));
     let polls = (some(&[0, 1_000, 60_000]), some(&[0, 1_000, 300_000, 300_000]));
-    (bases, caps, slow, polls, some(&[0, 1_000, 60_000]), any::<bool>()).prop_map(
-        |(base_interval, max_interval, slow, polls, healthy_after, is_persistent)| {
-            ReconnectSettings {
-                base_interval,
-                max_interval,
-                slow_interval: slow.0,
-                slow_max_interval: slow.1,
-                poll_interval: polls.0,
-                polling_after: polls.1,
-                healthy_after,
-                policy: match is_persistent {
-                    true => FailurePolicy::Persistent,
-                    false => FailurePolicy::Contract,
-                },
-            }
+    let health = (some(&[0, 1_000, 60_000]), some(&[0, 0, 60_000]));
+    (bases, caps, slow, polls, health, any::<bool>()).prop_map(
+        |(base_interval, max_interval, slow, polls, health, is_persistent)| ReconnectSettings {
+            base_interval,
+            max_interval,
+            reconnect_spread: health.1,
+            slow_interval: slow.0,
+            slow_max_interval: slow.1,
+            poll_interval: polls.0,
+            polling_after: polls.1,
+            healthy_after: health.0,
+            policy: match is_persistent {
+                true => FailurePolicy::Persistent,
+                false => FailurePolicy::Contract,
+            },
         },
     )
 }
@@ -322,7 +349,9 @@ fn any_answer() -> impl Strategy<Value = Answer> {
         }),
         1 => lasts.clone().prop_map(Answer::Streams),
         1 => lasts.clone().prop_map(Answer::Breaks),
-        1 => lasts.prop_map(Answer::Silent),
+        1 => lasts.clone().prop_map(Answer::Silent),
+        1 => lasts.clone().prop_map(Answer::Mute),
+        1 => lasts.prop_map(Answer::Stalls),
     ]
 }
 
