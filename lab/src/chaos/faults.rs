@@ -126,13 +126,7 @@ async fn at_the_server(world: &mut World, fault: &Fault, events: &[Spec]) -> Res
             busy(world, route, status, retry_after, times, events).await?;
         }
         Fault::Portal { route, status, times } => {
-            world.stream_open().await?;
-            for _ in 0..times {
-                world.mock.script(operation(route), Answer::html(status));
-            }
-            world.cut();
-            world.publish_all(events);
-            world.answers_used(fault.kind()).await;
+            portal(world, route, status, times, events).await?;
         }
         Fault::BusDown { ms: wait } => {
             world.mock.set_bus_down(true);
@@ -254,6 +248,23 @@ async fn token_change(
         }
         write_token(&world.token_file, &token)?;
     }
+    Ok(())
+}
+
+async fn portal(
+    world: &mut World,
+    route: Route,
+    status: u16,
+    times: usize,
+    events: &[Spec],
+) -> Result<(), BoxError> {
+    world.stream_open().await?;
+    for _ in 0..times {
+        world.mock.script(operation(route), Answer::html(status));
+    }
+    world.cut();
+    world.publish_all(events);
+    world.answers_used("HTML from a portal").await;
     Ok(())
 }
 

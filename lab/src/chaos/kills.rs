@@ -44,7 +44,7 @@ pub async fn run(seed: u64, kills: usize, trace: Option<PathBuf>) -> Result<bool
     load.tail.read()?;
     let published: Vec<String> =
         load.mock.published_for(&load.node_id).into_iter().map(|event| event.event_id).collect();
-    let lives = Lives::of(&load.tail.entries, &published, &killed);
+    let lives = Lives::of(&load.tail.entries, &killed);
     claims.extend(lives.claims(&published, kills));
     report::table("what came of it", &lives.rows(published.len(), kills, began.elapsed()));
     let again = format!("cargo xtask chaos --kills {kills} --seed {seed}");
@@ -217,6 +217,7 @@ impl Tail {
 }
 
 /// What the log says of all lives together.
+#[derive(Default)]
 struct Lives {
     /// The ids in the order in which each was handled first.
     first: Vec<String>,
@@ -240,22 +241,11 @@ struct Again {
 }
 
 impl Lives {
-    fn of(log: &[Entry], published: &[String], killed: &[Duration]) -> Self {
-        let place: HashMap<&str, usize> =
-            published.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
-        let mut lives = Self {
-            first: Vec::new(),
-            again: Vec::new(),
-            twice: Vec::new(),
-            busy: 0,
-            lives: 0,
-            saves: 0,
-            slowest_save: Duration::ZERO,
-        };
+    fn of(log: &[Entry], killed: &[Duration]) -> Self {
+        let mut lives = Self::default();
         // When each was handled last, and in which life.
         let mut handled: HashMap<&str, (Duration, usize)> = HashMap::new();
-        let (mut saved, mut saved_before) = (0, 0);
-        let mut busy = usize::MAX;
+        let (mut saved, mut saved_before, mut last_busy) = (0, 0, 0);
         for entry in log {
             match &entry.what {
                 What::Began => {
@@ -268,29 +258,38 @@ impl Lives {
                     saved = last_event_id.as_deref().and_then(number).unwrap_or(0);
                 }
                 What::Handled { event_id, .. } => {
-                    if busy != lives.lives {
-                        busy = lives.lives;
-                        lives.busy += 1;
-                    }
+                    lives.busy += usize::from(last_busy != lives.lives);
+                    last_busy = lives.lives;
                     let earlier = handled.insert(event_id, (entry.at, lives.lives));
-                    match earlier {
-                        None => lives.first.push(event_id.clone()),
-                        Some((_, life)) if life == lives.lives => {
-                            lives.twice.push(event_id.clone())
-                        }
-                        Some((at, _)) => {
-                            let kill = killed.iter().find(|kill| **kill >= at);
-                            let age = kill.map_or(Duration::MAX, |kill| *kill - at);
-                            let place = place.get(event_id.as_str()).copied().unwrap_or(0) as u64;
-                            let saved = place + 1 <= saved_before;
-                            lives.again.push(Again { event_id: event_id.clone(), age, saved });
-                        }
-                    }
+                    lives.note(event_id, earlier, saved_before, killed);
                 }
                 _ => {}
             }
         }
         lives
+    }
+
+    /// Notes a handled event: whether it was handled before, in which life, and whether that
+    /// life or one before it had saved it.
+    fn note(
+        &mut self,
+        event_id: &str,
+        earlier: Option<(Duration, usize)>,
+        saved_before: u64,
+        killed: &[Duration],
+    ) {
+        let event_id = event_id.to_owned();
+        match earlier {
+            None => self.first.push(event_id),
+            Some((_, life)) if life == self.lives => self.twice.push(event_id),
+            Some((at, _)) => {
+                let kill = killed.iter().find(|kill| **kill >= at);
+                let age = kill.map_or(Duration::MAX, |kill| *kill - at);
+                // An event's number is its place in the stream, and so the id in its frame.
+                let saved = number(&event_id).is_some_and(|number| number <= saved_before);
+                self.again.push(Again { event_id, age, saved });
+            }
+        }
     }
 
     /// An event may be handled again if no save that was whole knew of it. A save begins 100 ms
@@ -397,7 +396,7 @@ mod tests {
 
     fn broken(log: &[Entry]) -> Vec<&'static str> {
         let published: Vec<String> = (1..=5).map(|number| format!("evt-{number}")).collect();
-        let lives = Lives::of(log, &published, &[ms(1_000), ms(2_000)]);
+        let lives = Lives::of(log, &[ms(1_000), ms(2_000)]);
         let claims = lives.claims(&published, 2);
         claims.iter().filter(|claim| !claim.broken.is_empty()).map(|claim| claim.name).collect()
     }
@@ -448,7 +447,7 @@ mod tests {
     fn lives_without_an_event_prove_nothing() {
         let log = [entry(1, What::Began), handled(10, 1), entry(20, What::Began)];
         let published = ["evt-1".to_owned()];
-        let lives = Lives::of(&log, &published, &[]);
+        let lives = Lives::of(&log, &[]);
         let claims = lives.claims(&published, 10);
         assert!(!claims.last().unwrap().broken.is_empty());
     }
