@@ -44,8 +44,8 @@ impl ControlPlane {
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) when a setting does not
-    /// [validate](Config::validate), a root certificate or the proxy is not
-    /// understood, or `version` cannot stand in a header.
+    /// [validate](Config::validate), a root certificate, the client certificate or
+    /// the proxy is not understood, or `version` cannot stand in a header.
     pub fn new(config: Config, version: &str) -> Result<Self, Error> {
         if config.danger_accept_invalid_certs {
             tracing::warn!(

@@ -38,7 +38,7 @@ pub enum ErrorKind {
     Config,
     /// An argument was refused before anything was sent.
     InvalidRequest,
-    /// No connection: name look-up, TCP or TLS failed.
+    /// No connection: name look-up, TCP or TLS failed, or a proxy gave no tunnel.
     Connect,
     /// A time limit ran out: connecting, waiting for headers, or the whole call.
     Timeout,

@@ -236,7 +236,8 @@ impl SseManager {
     }
 
     /// Sets after how long without a healthy stream the state is polled, and how
-    /// often. Defaults are 5 min and 60 s.
+    /// often. Defaults are 5 min and 60 s. Streams that connect and bring no byte are not
+    /// given so long: see [`SILENCES_BEFORE_POLLING`](crate::reconnect::SILENCES_BEFORE_POLLING).
     ///
     /// # Errors
     /// [`ErrorKind::Config`] for zero or more than 24 h.

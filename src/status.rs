@@ -17,8 +17,8 @@ pub enum Mode {
     Streaming,
     /// It waits before the next attempt.
     Waiting,
-    /// The stream has failed for long, and the state is polled in its place; the
-    /// stream is still tried.
+    /// The stream has failed for long, or brings no byte, and the state is polled in its
+    /// place; the stream is still tried.
     Polling,
     /// It has ended.
     Stopped,

@@ -57,7 +57,7 @@ async fn issue5_answers_without_headers_are_named_and_polled_at_once() {
 
 #[tokio::test]
 async fn issue5_a_byte_now_and_then_is_a_stream_that_flows() {
-    let rig = Rig::with(|mock| mock, |config| config.sse_idle_timeout(ms(200))).await;
+    let rig = Rig::with(|mock| mock, |config| config.sse_idle_timeout(ms(400))).await;
     let short = |text: &str| Answer::stream([text.to_owned()], Then::Stall);
     for text in ["", "", ":hi\n\n", "", "", ":hi\n\n", "", ""] {
         rig.mock.script("connect_sse", short(text));
