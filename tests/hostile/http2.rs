@@ -255,7 +255,6 @@ fn started(stream: u32) -> Vec<u8> {
 }
 
 fn rows() -> Vec<Row> {
-    let empty_settings = |_| frame(SETTINGS, 0, 0, []).repeat(20);
     vec![
         row("a header of 64 KiB", |s| {
             let block = [vec![0x88], field("x-a", &"x".repeat(16_000))].concat();
@@ -310,6 +309,13 @@ fn rows() -> Vec<Row> {
         row("resets of what was never asked", |_| {
             frame(RST_STREAM, 0, 0x7fff_fff1, 8u32.to_be_bytes())
         }),
+    ]
+}
+
+/// What concerns the connection more than the answer.
+fn rows_of_connections() -> Vec<Row> {
+    let empty_settings = |_| frame(SETTINGS, 0, 0, []).repeat(20);
+    vec![
         row("GOAWAY", |_| frame(GOAWAY, 0, 0, [[0; 4], 2u32.to_be_bytes()].concat())).closed(),
         row("GOAWAY with a debug text of 16 KiB", |_| {
             frame(
@@ -409,7 +415,8 @@ async fn works(row: &Row, api: &ControlPlane, call: &Call) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http_2_that_means_harm_is_an_error_and_the_next_call_works() {
     use futures::StreamExt;
-    let (began, all) = (Instant::now(), rows());
+    let (began, mut all) = (Instant::now(), rows());
+    all.extend(rows_of_connections());
     let count = all.len();
     let cases: usize = futures::stream::iter(all)
         .map(run_row)
