@@ -1,12 +1,17 @@
 //! An envelope read and written byte by byte, as the control plane's own program does it: one
 //! rule after the other, without a thought of speed. It knows nothing of the client.
 
+mod reader;
+mod time;
+
+use reader::Reader;
+use time::{Time, time};
+
+pub use time::days;
+
 /// The names in the order in which they are signed; the signature itself is not.
 pub const NAMES: [&str; 6] =
     ["event_type", "event_id", "issued_at", "nonce", "payload", "signature"];
-
-/// How deep the lists and objects within the envelope may stand in each other.
-const MAX_DEPTH_WITHIN: usize = 9_999;
 
 /// What the control plane's program accepts and the client refuses, because no server sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +45,6 @@ pub struct Envelope {
     /// Where the value of the last signature stands.
     pub signature_at: Option<std::ops::Range<usize>>,
     pub forms: Vec<Form>,
-}
-
-#[derive(Debug)]
-pub struct Time {
-    /// As it is signed.
-    pub text: String,
-    /// It is the instant 0001-01-01T00:00:00Z.
-    pub is_zero: bool,
 }
 
 /// Rules 1 and 2: one JSON object, its known fields by their names, the last one wins.
@@ -168,147 +165,6 @@ impl Envelope {
     }
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn next(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn byte(&mut self, wanted: u8) -> Option<()> {
-        if self.peek()? != wanted {
-            return None;
-        }
-        self.at += 1;
-        Some(())
-    }
-
-    fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    fn colon(&mut self) -> Option<()> {
-        self.skip_space();
-        self.byte(b':')?;
-        self.skip_space();
-        Some(())
-    }
-
-    /// What stands between the quotes.
-    fn string(&mut self) -> Option<&'a [u8]> {
-        self.byte(b'"')?;
-        let start = self.at;
-        loop {
-            match self.next()? {
-                b'"' => return Some(&self.bytes[start..self.at - 1]),
-                b'\\' => match self.next()? {
-                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-                    b'u' => {
-                        for _ in 0..4 {
-                            self.next().filter(u8::is_ascii_hexdigit)?;
-                        }
-                    }
-                    _ => return None,
-                },
-                0..0x20 => return None,
-                _ => {}
-            }
-        }
-    }
-
-    /// Any value, as it stands in the text.
-    fn value(&mut self) -> Option<&'a [u8]> {
-        let start = self.at;
-        // What closes each list and object that is open.
-        let mut open = Vec::new();
-        loop {
-            match self.peek()? {
-                b'"' => drop(self.string()?),
-                bracket @ (b'[' | b'{') => {
-                    self.at += 1;
-                    open.push(if bracket == b'[' { b']' } else { b'}' });
-                    if open.len() > MAX_DEPTH_WITHIN {
-                        return None;
-                    }
-                    self.skip_space();
-                    if self.peek() != open.last().copied() {
-                        if bracket == b'{' {
-                            self.string()?;
-                            self.colon()?;
-                        }
-                        continue;
-                    }
-                }
-                b't' => self.word(b"true")?,
-                b'f' => self.word(b"false")?,
-                b'n' => self.word(b"null")?,
-                _ => self.number()?,
-            }
-            // A value has ended, and with it perhaps some of what is open.
-            loop {
-                let Some(&close) = open.last() else {
-                    return Some(&self.bytes[start..self.at]);
-                };
-                self.skip_space();
-                match self.next()? {
-                    byte if byte == close => drop(open.pop()),
-                    b',' => {
-                        // After an empty list this is where a comma would be wrong.
-                        self.skip_space();
-                        if close == b'}' {
-                            self.string()?;
-                            self.colon()?;
-                        }
-                        break;
-                    }
-                    _ => return None,
-                }
-            }
-        }
-    }
-
-    fn word(&mut self, word: &[u8]) -> Option<()> {
-        for &byte in word {
-            self.byte(byte)?;
-        }
-        Some(())
-    }
-
-    fn number(&mut self) -> Option<()> {
-        let _ = self.byte(b'-');
-        if self.byte(b'0').is_none() {
-            self.digits()?;
-        }
-        if self.byte(b'.').is_some() {
-            self.digits()?;
-        }
-        if self.byte(b'e').or_else(|| self.byte(b'E')).is_some() {
-            let _ = self.byte(b'+').or_else(|| self.byte(b'-'));
-            self.digits()?;
-        }
-        Some(())
-    }
-
-    fn digits(&mut self) -> Option<()> {
-        self.next().filter(u8::is_ascii_digit)?;
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
-        }
-        Some(())
-    }
-}
-
 /// A string's text, and whether half a surrogate pair was in it.
 fn decode(raw: &[u8]) -> (String, bool) {
     let (mut text, mut is_lone, mut at) = (String::new(), false, 0);
@@ -410,92 +266,6 @@ fn compact(payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Rule 6.
-fn time(raw: &[u8], forms: &mut Vec<Form>) -> Option<Time> {
-    let mut reader = Reader { bytes: raw, at: 0 };
-    let year = number(&mut reader, 4)?;
-    reader.byte(b'-')?;
-    let month = number(&mut reader, 2)?;
-    reader.byte(b'-')?;
-    let day = number(&mut reader, 2)?;
-    reader.byte(b'T')?;
-    let hour = if raw.get(reader.at + 1) == Some(&b':') {
-        forms.push(Form::OneDigitHour);
-        number(&mut reader, 1)?
-    } else {
-        number(&mut reader, 2)?
-    };
-    reader.byte(b':')?;
-    let minute = number(&mut reader, 2)?;
-    reader.byte(b':')?;
-    let second = number(&mut reader, 2)?;
-    let mut fraction = String::new();
-    if let Some(mark @ (b'.' | b',')) = reader.peek() {
-        if mark == b',' {
-            forms.push(Form::Comma);
-        }
-        reader.at += 1;
-        let start = reader.at;
-        reader.digits()?;
-        fraction = raw[start..reader.at].iter().take(9).map(|&digit| char::from(digit)).collect();
-    }
-    let fraction = fraction.trim_end_matches('0');
-    let offset = match reader.next()? {
-        b'Z' => 0,
-        sign @ (b'+' | b'-') => {
-            let hours = number(&mut reader, 2)?;
-            reader.byte(b':')?;
-            let minutes = number(&mut reader, 2)?;
-            let total = hours * 60 + minutes;
-            if minutes > 60 || total >= 24 * 60 {
-                return None;
-            }
-            if sign == b'-' { -total } else { total }
-        }
-        _ => return None,
-    };
-    let is_date = (1..=12).contains(&month) && day >= 1 && day <= days(year, month);
-    if reader.at != raw.len() || !is_date || hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let mut text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
-    if !fraction.is_empty() {
-        text += &format!(".{fraction}");
-    }
-    text += &match offset {
-        0 => "Z".to_owned(),
-        1.. => format!("+{:02}:{:02}", offset / 60, offset % 60),
-        _ => format!("-{:02}:{:02}", -offset / 60, -offset % 60),
-    };
-    // Minutes since the zero's midnight, which with an offset may be a day earlier.
-    let minutes = hour * 60 + minute;
-    let since_zero = match (year, month, day) {
-        (1, 1, 1) => Some(minutes),
-        (0, 12, 31) => Some(minutes - 24 * 60),
-        _ => None,
-    };
-    let is_zero = since_zero == Some(offset) && second == 0 && fraction.is_empty();
-    Some(Time { text, is_zero })
-}
-
-fn number(reader: &mut Reader<'_>, digits: usize) -> Option<i32> {
-    let mut number = 0;
-    for _ in 0..digits {
-        number = number * 10 + i32::from(reader.next().filter(u8::is_ascii_digit)? - b'0');
-    }
-    Some(number)
-}
-
-/// How many days a month has.
-pub fn days(year: i32, month: i32) -> i32 {
-    match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
 /// Rule 8: the bytes, and the forms that the client refuses.
 pub fn base64(text: &str) -> Option<(Vec<u8>, Vec<Form>)> {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -506,7 +276,7 @@ pub fn base64(text: &str) -> Option<(Vec<u8>, Vec<Form>)> {
     }
     let mut bits = Vec::new();
     let padding = wanted.iter().rev().take_while(|c| **c == '=').count();
-    if wanted.len() % 4 != 0 || padding > 2 {
+    if !wanted.len().is_multiple_of(4) || padding > 2 {
         return None;
     }
     for character in &wanted[..wanted.len() - padding] {
