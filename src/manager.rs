@@ -334,7 +334,9 @@ impl SseManager {
         while let Some(delivery) = driver.next().await? {
             match self.inner.handle_within(&delivery, grace).await {
                 Some(report) => driver.settle(&delivery, report),
-                None => tracing::warn!("the running handler outlived the shutdown's grace: dropped"),
+                None => {
+                    tracing::warn!("the running handler outlived the shutdown's grace: dropped")
+                }
             }
         }
         Ok(())
