@@ -131,7 +131,7 @@ mod tests {
     fn one_that_drowns_works_for_those_who_left() {
         let mut server = Server::new(1.0, Overload::Drowns, None);
         for _ in 0..40 {
-            server.request(&Weather::Up, Duration::ZERO, 0);
+            let _ = server.request(&Weather::Up, Duration::ZERO, 0);
         }
         let (at, fate) = server.request(&Weather::Up, Duration::ZERO, 0);
         assert_eq!((at, fate), (HEADER_TIMEOUT, Err(FailureAction::RetryTransient)));
