@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-const TOKIO: &str = r#"tokio = { version = "1.45", features = ["macros", "rt", "net", "time", "signal"] }"#;
+const TOKIO: &str =
+    r#"tokio = { version = "1.45", features = ["macros", "rt", "net", "time", "signal"] }"#;
 
 const REQWEST: &str = r#"
 reqwest = { version = "0.13.5", default-features = false, features = ["json", "query", "stream", "gzip", "http2", "rustls"] }
@@ -99,7 +100,12 @@ fn main() {
         // There may be none yet.
         let _ = fs::remove_dir_all(&folder);
         write(root, &folder, &dependencies, source);
-        println!("| {name} | {:.0} s | {} | {:.2} MiB |", build(&folder), crates(&folder), size(&folder));
+        println!(
+            "| {name} | {:.0} s | {} | {:.2} MiB |",
+            build(&folder),
+            crates(&folder),
+            size(&folder)
+        );
     }
 }
 

@@ -10,6 +10,10 @@
 #[path = "support/by_hand.rs"]
 #[allow(dead_code)]
 mod by_hand;
+#[cfg(feature = "contestants")]
+#[path = "support/decoders.rs"]
+#[allow(dead_code)]
+mod decoders;
 #[path = "support/events.rs"]
 #[allow(dead_code)]
 mod events;
@@ -22,10 +26,6 @@ mod payloads;
 mod race;
 #[path = "support/server.rs"]
 mod server;
-#[cfg(feature = "contestants")]
-#[path = "support/decoders.rs"]
-#[allow(dead_code)]
-mod decoders;
 
 use std::env;
 use std::fs;
@@ -77,8 +77,8 @@ fn parent() {
     let large = Site { state: state(1000), events: Arc::default() };
     // One thread of its own for the server, for as long as the program runs.
     let server = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let [quiet, busy, large] = [quiet, busy, large]
-        .map(|site| format!("http://{}", server.block_on(serve(site))));
+    let [quiet, busy, large] =
+        [quiet, busy, large].map(|site| format!("http://{}", server.block_on(serve(site))));
     idle(&quiet, &key, most);
     peaks(&large, &key);
     allocations();
@@ -98,7 +98,9 @@ fn idle(url: &str, key: &str, most: usize) {
     println!("## Memory\n\n### Idle and connected, KiB for each of so many in one process\n");
     println!("| | 1 | 100 | {most} |\n|---|---:|---:|---:|");
     let mut rows = Vec::new();
-    for (name, case) in [("plexsphere-client, a manager", "managers"), ("reqwest, a stream", "streams")] {
+    for (name, case) in
+        [("plexsphere-client, a manager", "managers"), ("reqwest, a stream", "streams")]
+    {
         let row = [1, 100, most].map(|count| {
             let grown = measured(url, key, &format!("{case} {count}"))[0];
             grown / KIB / count as f64

@@ -34,7 +34,12 @@ fn main() {
     println!("## Requests: client and server on one thread");
     let site = Site { state: state(PEERS), events: Arc::default() };
     let bare = format!("http://{}", runtime.block_on(serve(site)));
-    let target = Target { server: "a bare hyper server", url: bare, node: "node-1".into(), token: "t".into() };
+    let target = Target {
+        server: "a bare hyper server",
+        url: bare,
+        node: "node-1".into(),
+        token: "t".into(),
+    };
     races(&runtime, &target, &payloads);
 
     let mock = MockControlPlane::builder().record_limit(1).keep_published(false);

@@ -7,6 +7,9 @@
 
 #[path = "support/connected.rs"]
 mod connected;
+#[cfg(feature = "contestants")]
+#[path = "support/decoders.rs"]
+mod decoders;
 #[path = "support/events.rs"]
 mod events;
 #[path = "support/in_memory.rs"]
@@ -15,9 +18,6 @@ mod in_memory;
 mod race;
 #[path = "support/server.rs"]
 mod server;
-#[cfg(feature = "contestants")]
-#[path = "support/decoders.rs"]
-mod decoders;
 
 use std::hint::black_box;
 use std::sync::Arc;

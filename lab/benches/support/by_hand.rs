@@ -51,7 +51,8 @@ impl ByHand {
         encoder.write_all(&json).unwrap();
         let packed = encoder.finish().unwrap();
         let request = self.http.post(self.url(node, what)).bearer_auth(&self.token);
-        let request = request.header(CONTENT_TYPE, "application/json").header(CONTENT_ENCODING, "gzip");
+        let request =
+            request.header(CONTENT_TYPE, "application/json").header(CONTENT_ENCODING, "gzip");
         let answer = request.body(packed).send().await.unwrap().error_for_status().unwrap();
         answer.bytes().await.unwrap();
     }
@@ -81,7 +82,10 @@ impl ByHand {
             .unwrap();
         let response = self.http.execute(request).await.unwrap();
         match response.status().as_u16() {
-            200..=299 => ResponseValue::<HeartbeatResponse>::from_response::<()>(response).await.unwrap().into_inner(),
+            200..=299 => ResponseValue::<HeartbeatResponse>::from_response::<()>(response)
+                .await
+                .unwrap()
+                .into_inner(),
             other => panic!("{other}"),
         }
     }

@@ -42,7 +42,11 @@ pub fn race(signed: &Signed, chunks: Vec<Bytes>) {
     race.run();
 }
 
-async fn managed(api: &ControlPlane, verifier: impl EventVerifier + 'static, count: usize) -> usize {
+async fn managed(
+    api: &ControlPlane,
+    verifier: impl EventVerifier + 'static,
+    count: usize,
+) -> usize {
     let manager = SseManager::new(api.clone(), verifier);
     let handled = Arc::new(AtomicUsize::new(0));
     let (counter, stopper) = (Arc::clone(&handled), manager.clone());

@@ -37,7 +37,10 @@ pub fn signed(count: usize, size: usize) -> Signed {
 }
 
 fn peer(index: usize, more: usize) -> String {
-    let mut networks = vec![format!("10.99.{}.{}/32", index / 256 % 256, index % 256), "fd7a:115c:a1e0::17/128".into()];
+    let mut networks = vec![
+        format!("10.99.{}.{}/32", index / 256 % 256, index % 256),
+        "fd7a:115c:a1e0::17/128".into(),
+    ];
     networks.extend((0..more / 20).map(|n| format!("192.168.{:03}.{:03}/32", n / 256, n % 256)));
     json!({
         "id": format!("node-{index:08}-7c1e-4a52-9f3b-2d4e6f8a0b1c"),

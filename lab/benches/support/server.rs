@@ -36,8 +36,8 @@ pub async fn serve(site: Site) -> SocketAddr {
             let _ = socket.set_nodelay(true);
             let site = site.clone();
             let service = service_fn(move |request| answer(request, site.clone()));
-            let connection =
-                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(socket), service);
             tokio::spawn(connection);
         }
     });
@@ -50,7 +50,8 @@ async fn answer(request: Request<Incoming>, site: Site) -> hyper::Result<Respons
     let (head, body) = request.into_parts();
     body.collect().await?;
     let json = |status, body: Bytes| {
-        let response = Response::builder().status(status).header("content-type", "application/json");
+        let response =
+            Response::builder().status(status).header("content-type", "application/json");
         response.body(Full::new(body).boxed()).unwrap()
     };
     Ok(match head.uri.path().rsplit('/').next() {
@@ -66,6 +67,7 @@ async fn answer(request: Request<Incoming>, site: Site) -> hyper::Result<Respons
 
 fn frames(chunks: Arc<[Bytes]>) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> {
     let sent = stream::iter(0..chunks.len()).map(move |index| chunks[index].clone());
-    let silence = stream::once(tokio::time::sleep(Duration::from_secs(3600))).map(|()| Bytes::new());
+    let silence =
+        stream::once(tokio::time::sleep(Duration::from_secs(3600))).map(|()| Bytes::new());
     sent.chain(silence).map(|chunk| Ok(Frame::data(chunk)))
 }
