@@ -185,6 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn the_room_for_the_usual_envelope_is_made_once_and_little_more_than_needed() {
+        for size in [10, 1000, 100_000] {
+            let payload = RawJson::from_text(format!("\"{}\"", "x".repeat(size))).unwrap();
+            let bytes = signed_bytes(&SignedEnvelope::new("peer_added", "evt-1", payload));
+            let most = bytes.len() + bytes.len() / 4 + 512;
+            assert!(bytes.capacity() <= most, "{} for {}", bytes.capacity(), bytes.len());
+        }
+    }
+
+    #[test]
     fn a_time_that_is_missing_is_written_as_the_zero_of_go() {
         let bytes = signed_bytes(&SignedEnvelope::new("a", "b", RawJson::default()));
         let expected = r#"{"event_type":"a","event_id":"b","issued_at":"0001-01-01T00:00:00Z","nonce":"","payload":null}"#;
