@@ -187,7 +187,7 @@ impl Driver {
 
     /// Tells the engine what happened and takes up what it says.
     fn step(&mut self, input: Input) {
-        let (now, random) = (self.clock.now(), rand::random());
+        let (now, random) = (self.clock.now(), fastrand::u64(..));
         match self.engine.step(input, now, random) {
             Command::Continue => {}
             Command::Wait(wait) => {
