@@ -1,3 +1,9 @@
+mod answer;
+mod checksum;
+mod download;
+mod part;
+mod writer;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -6,6 +12,11 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use http::header::CONTENT_LENGTH;
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
+
+pub use download::{
+    ArtifactDownload, DEFAULT_ARTIFACT_ATTEMPTS, DEFAULT_ARTIFACT_LIMIT, DEFAULT_ARTIFACT_MODE,
+    Progress,
+};
 
 use crate::error::Error;
 use crate::transport::outcome::content_type;
@@ -17,7 +28,9 @@ use crate::transport::stream::{BodyStream, Opened};
 /// It is a [`Stream`] of byte chunks; [`into_async_read`](Self::into_async_read)
 /// makes a reader of it. There is no limit to its total time, only to the time
 /// without a byte ([`Config::sse_idle_timeout`](crate::Config::sse_idle_timeout)).
-/// The bytes are those of the server: never compressed, never decoded.
+/// The bytes are those of the server: never compressed, never decoded. Nothing checks
+/// them here; [`download_artifact`](crate::ControlPlane::download_artifact) writes them to
+/// a file, verified.
 ///
 /// ```no_run
 /// # async fn example(control_plane: plexsphere_client::ControlPlane) -> Result<(), Box<dyn std::error::Error>> {
@@ -27,6 +40,9 @@ use crate::transport::stream::{BodyStream, Opened};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Cancel safety
+/// Dropping a pending `next()` loses nothing; dropping the artifact closes the connection.
 ///
 /// # Backpressure
 /// Nothing is read ahead of the consumer but what fits the connection's buffers.
@@ -59,6 +75,9 @@ impl Artifact {
     }
 
     /// The bytes as a reader. Its errors hold an [`Error`] as their inner error.
+    ///
+    /// # Cancel safety
+    /// Dropping a pending `read` loses nothing.
     pub fn into_async_read(self) -> impl AsyncRead + Send + Unpin {
         StreamReader::new(self.body.map_err(std::io::Error::other))
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use url::Url;
 
 use crate::error::Error;
+use crate::values::Secret;
 
 /// How long a connection may take to stand, TLS included: 10 s.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,9 +61,17 @@ pub struct Config {
     pub(crate) header_timeout: Duration,
     pub(crate) sse_idle_timeout: Duration,
     pub(crate) root_certificates: Vec<String>,
+    pub(crate) client_certificate: Option<ClientCertificate>,
     pub(crate) proxy: Proxy,
     pub(crate) response_limit: usize,
     pub(crate) event_limit: usize,
+}
+
+/// What this node shows to a server that asks who it is.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ClientCertificate {
+    pub(crate) chain: String,
+    pub(crate) key: Secret,
 }
 
 /// Through which proxy requests go.
@@ -98,6 +107,7 @@ impl Config {
             header_timeout: DEFAULT_HEADER_TIMEOUT,
             sse_idle_timeout: DEFAULT_SSE_IDLE_TIMEOUT,
             root_certificates: Vec::new(),
+            client_certificate: None,
             proxy: Proxy::None,
             response_limit: DEFAULT_RESPONSE_LIMIT,
             event_limit: DEFAULT_EVENT_LIMIT,
@@ -155,6 +165,36 @@ impl Config {
         self
     }
 
+    /// Shows this certificate to a server that asks for one in the handshake (mutual
+    /// TLS), an `https` proxy included. Default is none.
+    ///
+    /// `chain` is PEM text with the certificate first and those of its intermediate
+    /// authorities after it; `key` is its private key in PEM, not encrypted. They are
+    /// parsed by [`ControlPlane::new`](crate::ControlPlane::new), which says what does
+    /// not fit. A renewed certificate needs a new `ControlPlane`. In a file:
+    /// `client_certificate` and `client_key`, both PEM texts.
+    ///
+    /// ```no_run
+    /// use plexsphere_client::{BoxError, Config};
+    ///
+    /// # fn example() -> Result<(), BoxError> {
+    /// let config = Config::new("https://api.plexsphere.com")?.client_certificate_pem(
+    ///     std::fs::read_to_string("/etc/plexd/client.crt")?,
+    ///     std::fs::read_to_string("/etc/plexd/client.key")?,
+    /// );
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn client_certificate_pem(
+        mut self,
+        chain: impl Into<String>,
+        key: impl Into<Secret>,
+    ) -> Self {
+        self.client_certificate = Some(ClientCertificate { chain: chain.into(), key: key.into() });
+        self
+    }
+
     /// Through which proxy requests go. Default is [`Proxy::None`]. In a file:
     /// `"none"`, `"environment"` or a URL.
     #[must_use]
@@ -163,7 +203,9 @@ impl Config {
         self
     }
 
-    /// How many bytes an answer may have after decompression. Default is 10 MiB.
+    /// How many bytes an answer may have after decompression. Default is 10 MiB. It bounds
+    /// what the answer becomes in memory too: for each 16 bytes of the limit the answer may
+    /// hold one value or name of JSON.
     #[must_use]
     pub fn response_limit(mut self, bytes: usize) -> Self {
         self.response_limit = bytes;
@@ -220,6 +262,17 @@ impl Config {
     }
 }
 
+impl Proxy {
+    /// What errors call it, without the credentials in its URL.
+    pub(crate) fn name(&self) -> Option<String> {
+        match self {
+            Self::None => None,
+            Self::Environment => Some("the proxy of the environment".to_owned()),
+            Self::Url(url) => Some(format!("the proxy {}", url.origin().ascii_serialization())),
+        }
+    }
+}
+
 const PROXY_MEND: &str =
     "write \"none\", \"environment\" or a URL such as http://proxy.example:3128";
 
@@ -260,6 +313,8 @@ struct File {
     sse_idle_timeout: Option<Span>,
     #[serde(default)]
     root_certificates: Vec<String>,
+    client_certificate: Option<String>,
+    client_key: Option<Secret>,
     proxy: Option<String>,
     response_limit: Option<usize>,
     event_limit: Option<usize>,
@@ -288,12 +343,22 @@ impl TryFrom<File> for Config {
             }
         }
         config.root_certificates = file.root_certificates;
+        config.client_certificate = match (file.client_certificate, file.client_key) {
+            (None, None) => None,
+            (Some(chain), Some(key)) => Some(ClientCertificate { chain, key }),
+            (Some(_), None) => return Err(missing("client_key", "client_certificate")),
+            (None, Some(_)) => return Err(missing("client_certificate", "client_key")),
+        };
         config.proxy = file.proxy.as_deref().map(parse_proxy).transpose()?.unwrap_or_default();
         config.response_limit = file.response_limit.unwrap_or(config.response_limit);
         config.event_limit = file.event_limit.unwrap_or(config.event_limit);
         config.validate()?;
         Ok(config)
     }
+}
+
+fn missing(field: &str, beside: &str) -> Error {
+    Error::config(format!("{field} is missing: give it beside {beside}, both as PEM text"))
 }
 
 fn parse_proxy(text: &str) -> Result<Proxy, Error> {
@@ -353,6 +418,7 @@ impl fmt::Debug for Config {
             .field("header_timeout", &self.header_timeout)
             .field("sse_idle_timeout", &self.sse_idle_timeout)
             .field("root_certificates", &self.root_certificates.len())
+            .field("client_certificate", &self.client_certificate.is_some())
             .field("proxy", &self.proxy)
             .field("response_limit", &self.response_limit)
             .field("event_limit", &self.event_limit)

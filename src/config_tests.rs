@@ -14,7 +14,7 @@ fn every_default_is_its_constant() {
     assert_eq!(config.response_limit, 10 * 1024 * 1024);
     assert_eq!(config.event_limit, 1024 * 1024);
     assert!(!config.danger_accept_invalid_certs);
-    assert!(config.proxy == Proxy::None);
+    assert!(config.proxy == Proxy::None && config.client_certificate.is_none());
     assert_eq!(from_file(r#"{"base_url":"https://h"}"#).unwrap(), config);
 }
 
@@ -23,7 +23,7 @@ fn what_a_file_sets_is_not_overwritten_by_a_default() {
     let config = from_file(
         r#"{"base_url":"http://h:1/p","connect_timeout":"1m 30s","request_timeout":"500ms",
             "header_timeout":"2h","sse_idle_timeout":"1m30s","tls_insecure_skip_verify":true,
-            "root_certificates":["a"],"proxy":"http://user:pw@proxy:3128",
+            "root_certificates":["a"],"client_certificate":"b","client_key":"kpw","proxy":"http://user:pw@proxy:3128",
             "response_limit":5,"event_limit":6}"#,
     )
     .unwrap();
@@ -33,7 +33,23 @@ fn what_a_file_sets_is_not_overwritten_by_a_default() {
     assert_eq!(config.sse_idle_timeout, Duration::from_secs(90));
     assert!(config.danger_accept_invalid_certs);
     assert_eq!((config.response_limit, config.event_limit), (5, 6));
-    assert!(!format!("{config:?}").contains("pw"), "{config:?}");
+    let shown = ClientCertificate { chain: "b".into(), key: "kpw".into() };
+    assert!(config.client_certificate == Some(shown));
+    let text = format!("{config:?}");
+    assert!(!text.contains("pw") && text.contains("client_certificate: true"), "{text}");
+}
+
+#[test]
+fn another_client_certificate_or_key_is_another_config() {
+    let with = |chain: &str, key: &str| {
+        Config::new("https://h").unwrap().client_certificate_pem(chain, key)
+    };
+    assert_eq!(with("a", "b"), with("a", "b"));
+    assert_ne!(with("a", "b"), with("a", "c"));
+    assert_ne!(with("a", "b"), with("c", "b"));
+    assert_ne!(with("a", "b"), Config::new("https://h").unwrap());
+    let file = r#"{"base_url":"https://h","client_certificate":"a","client_key":"b"}"#;
+    assert_eq!(from_file(file).unwrap(), with("a", "b"));
 }
 
 #[test]
@@ -104,6 +120,8 @@ fn a_file_with_a_mistake_says_which() {
         (r#"{"base_url":"https://h","reqest_timeout":"30s"}"#, "reqest_timeout"),
         (r#"{"base_url":"h"}"#, "base_url"),
         (r#"{}"#, "base_url"),
+        (r#"{"base_url":"https://h","client_key":"k"}"#, "client_certificate is missing"),
+        (r#"{"base_url":"https://h","client_certificate":"c"}"#, "client_key is missing"),
         (r#"{"base_url":"https://h","proxy":"h:1x"}"#, "proxy"),
     ] {
         let text = from_file(json).unwrap_err();

@@ -481,7 +481,9 @@ impl ControlPlane {
         const NAME: &str = "fetch_artifact";
         check(NAME, &[("version", version), ("os", os), ("arch", arch)])?;
         self.transport
-            .open(NAME, Lane::Artifacts, async |api| api.fetch_artifact(version, os, arch).await)
+            .open(NAME, Lane::Artifacts, async |api| {
+                api.fetch_artifact(version, os, arch, None, None).await
+            })
             .await
             .and_then(Artifact::new)
             .map_err(|e| e.in_operation(NAME))

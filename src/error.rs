@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -45,7 +46,7 @@ pub enum ErrorKind {
     IdleTimeout,
     /// The connection broke, or what came over it was not HTTP.
     Transport,
-    /// The answer is larger than its limit.
+    /// The answer is larger than its limit, or holds more values than fit it.
     ResponseTooLarge,
     /// The answer is 2xx without the body that the call promises.
     EmptyResponse,
@@ -60,6 +61,10 @@ pub enum ErrorKind {
     Decrypt,
     /// The event manager runs already.
     AlreadyRunning,
+    /// A file cannot be opened, written or put in its place; the source says why.
+    File,
+    /// A download is complete, and is not what its checksum says.
+    WrongChecksum,
 }
 
 /// Problem details (RFC 9457), as newer control planes send them.
@@ -111,6 +116,7 @@ struct Inner {
     operation: Option<&'static str>,
     message: String,
     answer: Option<Answer>,
+    silence: Option<Duration>,
     source: Option<BoxError>,
 }
 
@@ -133,6 +139,7 @@ impl Error {
             operation: None,
             message: message.into(),
             answer: None,
+            silence: None,
             source: None,
         }))
     }
@@ -149,6 +156,16 @@ impl Error {
     pub(crate) fn with_answer(mut self, answer: Answer) -> Self {
         self.0.answer = Some(answer);
         self
+    }
+
+    /// Says that the connection stood, and that nothing came over it for so long.
+    pub(crate) fn after_silence(mut self, limit: Duration) -> Self {
+        self.0.silence = Some(limit);
+        self
+    }
+
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        self.0.silence
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
@@ -268,7 +285,9 @@ impl fmt::Display for Error {
         }
         f.write_str(&self.0.message)?;
         match root_cause(self) {
-            Some(cause) => write!(f, ": {}", one_line(&cause.to_string())),
+            Some(cause) => {
+                write!(f, ": {}", shortened(&one_line(&cause.to_string()), LONGEST_CAUSE))
+            }
             None => Ok(()),
         }
     }
@@ -309,9 +328,44 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// How much of a text from outside stands in one field of a log line.
+const BRIEF: usize = 128;
+/// How much of a root cause stands in an error's text.
+const LONGEST_CAUSE: usize = 384;
+
+/// A text from outside, fit for a log line: short, and without control characters.
+pub(crate) fn brief(text: &str) -> Cow<'_, str> {
+    shortened(text, BRIEF)
+}
+
+fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most && !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=most.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    let start = &text[..end.unwrap_or_default()];
+    let mut shown = start.replace(char::is_control, "\u{fffd}");
+    if start.len() < text.len() {
+        shown.push_str(&format!("... ({} bytes)", text.len()));
+    }
+    Cow::Owned(shown)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_from_outside_is_shown_short_and_plain() {
+        assert_eq!(brief("evt-1"), "evt-1");
+        assert_eq!(brief("a\u{1b}[31m\nb"), "a\u{fffd}[31m\u{fffd}b");
+        let long = brief(&"\u{e9}".repeat(1000)).into_owned();
+        assert_eq!(long, format!("{}... (2000 bytes)", "\u{e9}".repeat(64)));
+        assert_eq!(
+            brief(&format!("a{}", "\u{e9}".repeat(64))).len(),
+            127 + "... (129 bytes)".len()
+        );
+    }
 
     #[test]
     fn display_is_one_line_with_the_root_cause_once() {
@@ -320,6 +374,13 @@ mod tests {
             .with_source(io)
             .in_operation("heartbeat");
         assert_eq!(error.to_string(), "heartbeat: no connection to https://h: connection refused");
+    }
+
+    #[test]
+    fn a_root_cause_is_cut_where_it_gets_long() {
+        let cause = std::io::Error::other("x".repeat(100_000));
+        let text = Error::new(ErrorKind::Transport, "it broke").with_source(cause).to_string();
+        assert!(text.ends_with("xxx... (100000 bytes)") && text.len() < 512, "{}", text.len());
     }
 
     #[test]

@@ -76,7 +76,10 @@ pub mod events;
 pub mod reconnect;
 pub mod values;
 
-pub use artifact::Artifact;
+pub use artifact::{
+    Artifact, ArtifactDownload, DEFAULT_ARTIFACT_ATTEMPTS, DEFAULT_ARTIFACT_LIMIT,
+    DEFAULT_ARTIFACT_MODE, Progress,
+};
 pub use client::ControlPlane;
 pub use config::{
     Config, DEFAULT_CONNECT_TIMEOUT, DEFAULT_EVENT_LIMIT, DEFAULT_HEADER_TIMEOUT,

@@ -12,10 +12,12 @@ mod signals;
 
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::watch;
 
 use crate::client::ControlPlane;
@@ -31,7 +33,7 @@ use crate::types::StateResponse;
 use crate::values::Secret;
 
 use callbacks::Callbacks;
-use driver::{Driver, Kept};
+use driver::{Driver, Kept, Pending, Report};
 use guarded::Guarded;
 use signals::Signals;
 
@@ -190,7 +192,8 @@ impl SseManager {
     /// Has `callback` called when the token is refused (401). The token that it
     /// returns is set and tried at once; with `None`, or the same token again, the
     /// manager stops, or goes on slowly under [`FailurePolicy::Persistent`]. It may take
-    /// 60 s ([`CALLBACK_TIME_LIMIT`]); after that it has none.
+    /// 60 s ([`CALLBACK_TIME_LIMIT`]); after that it has none. It is also called when a
+    /// fetch of the state is refused while the stream is open; that stops nothing.
     pub fn on_auth_failure<F, Fut>(&self, callback: F)
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -322,18 +325,17 @@ impl SseManager {
     /// [`ErrorKind::InvalidRequest`] for a node id that cannot stand in a path.
     ///
     /// # Cancel safety
-    /// Dropping the future is safe: the running handler is dropped, and its event is
-    /// delivered again by the next `start`. What was handled since the last save of
-    /// the cursor may be handled again after a restart of the process.
+    /// Dropping the future is safe: the running handler or callback is dropped with it,
+    /// and the handler's event is delivered again by the next `start`. What was handled
+    /// since the last save of the cursor may be handled again after a restart of the
+    /// process.
     pub async fn start(&self, node_id: &str) -> Result<(), Error> {
         let mut driver = self.driver("start", node_id)?;
         let grace = self.inner.settings().shutdown_grace;
         while let Some(delivery) = driver.next().await? {
-            tokio::select! {
-                report = self.inner.handle(&delivery) => driver.settle(&delivery, report),
-                () = self.inner.signals.shutdown_and(grace) => {
-                    tracing::warn!("the running handler outlived the shutdown's grace: dropped");
-                }
+            match self.inner.handle_within(&delivery, grace).await {
+                Some(report) => driver.settle(&delivery, report),
+                None => tracing::warn!("the running handler outlived the shutdown's grace: dropped"),
             }
         }
         Ok(())
@@ -393,6 +395,22 @@ impl SseManager {
     }
 
     /// How it is: the present status, and each change of it.
+    ///
+    /// Clone what you read, and let go of the borrow: while one is held the manager
+    /// waits. A `wait_for` in one `select!` with [`start`](Self::start) holds it while
+    /// `start` is dropped, which is a deadlock, unless it clones before it returns:
+    ///
+    /// ```no_run
+    /// # async fn example(manager: plexsphere_client::SseManager) -> Result<(), plexsphere_client::Error> {
+    /// let mut status = manager.status();
+    /// let healthy = async { status.wait_for(|s| s.healthy).await.map(|s| s.clone()) };
+    /// tokio::select! {
+    ///     ended = manager.start("n-1") => ended?,
+    ///     _ = healthy => println!("it works"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn status(&self) -> watch::Receiver<Status> {
         self.inner.status.subscribe()
     }
@@ -414,6 +432,18 @@ impl SseManager {
 }
 
 impl Inner {
+    /// Runs the handlers of a delivery, after a shutdown for the grace alone. `None` when
+    /// the running one was dropped; a panic of that drop goes no further.
+    async fn handle_within(&self, delivery: &Pending, grace: Duration) -> Option<Report> {
+        let handled = async {
+            tokio::select! {
+                report = self.handle(delivery) => Some(report),
+                () = self.signals.shutdown_and(grace) => None,
+            }
+        };
+        AssertUnwindSafe(handled).catch_unwind().await.unwrap_or(None)
+    }
+
     fn settings(&self) -> MutexGuard<'_, Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }

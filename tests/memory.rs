@@ -9,7 +9,9 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
+#[allow(dead_code)]
+#[path = "memory/peak.rs"]
+mod peak;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -18,28 +20,7 @@ use plexsphere_client::{Config, ControlPlane, Delivery, Error, ErrorKind, SseMan
 use plexsphere_mock::{Answer, MockControlPlane, Then};
 use serde_json::Value;
 
-const MEBIBYTE: u64 = 1024 * 1024;
-
-/// A line of `/proc/self/status` in bytes.
-fn status(name: &str) -> u64 {
-    let text = fs::read_to_string("/proc/self/status").unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() * 1024
-}
-
-/// Sets `VmHWM` back to what is in use now.
-fn reset_peak() {
-    fs::write("/proc/self/clear_refs", "5").unwrap();
-}
-
-async fn peak_of(what: &str, run: impl Future<Output = ()>) {
-    reset_peak();
-    let before = status("VmRSS");
-    run.await;
-    let more = status("VmHWM").saturating_sub(before);
-    println!("{what}: {:.1} MiB more at the peak", more as f64 / MEBIBYTE as f64);
-    assert!(more < 64 * MEBIBYTE, "{what}: {more} bytes");
-}
+use crate::peak::{MEBIBYTE, peak_of};
 
 fn assert_too_large(error: Error) {
     assert_eq!(error.kind(), ErrorKind::ResponseTooLarge, "{error}");

@@ -1,5 +1,9 @@
 //! Runs the client hard. Each task is started by `cargo xtask NAME`, and says what it found.
 
+mod chaos;
+mod fleet;
+mod intermediaries;
+
 use std::env;
 use std::process::ExitCode;
 
@@ -8,7 +12,12 @@ use plexsphere_client::BoxError;
 /// A task gets the words behind its name; `false` means that it found a fault.
 type Task = fn(&[String]) -> Result<bool, BoxError>;
 
-const TASKS: &[(&str, Task)] = &[];
+const TASKS: &[(&str, Task)] = &[
+    ("chaos", chaos::run),
+    ("chaos-agent", chaos::agent),
+    ("fleet", fleet::run),
+    ("intermediaries", intermediaries::run),
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();

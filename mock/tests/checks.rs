@@ -320,6 +320,40 @@ async fn artifacts_come_whole_or_in_part() {
         assert_eq!(part.headers()["content-range"], *span);
         assert_eq!(part.bytes().await.unwrap(), content[wanted]);
     }
-    assert_eq!(get("1.2.3/linux/arm64", "bytes=100000-").await.status(), 416);
+    let beyond = get("1.2.3/linux/arm64", "bytes=100000-").await;
+    assert_eq!(
+        (beyond.status().as_u16(), &beyond.headers()["content-range"]),
+        (416, &"bytes */100000".parse().unwrap())
+    );
     assert_eq!(get("1.2.4/linux/arm64", "").await.status(), 404);
+    for whole in ["bytes=5-3", "bytes=1-2,5-6", "lines=1-2", "bytes=x-"] {
+        assert_eq!(get("1.2.3/linux/arm64", whole).await.status(), 200, "{whole}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_other_bytes_than_the_client_s_is_not_sent() {
+    let mock = MockControlPlane::start().await.unwrap();
+    let (api, _) = Api::register(&mock, "web-1").await;
+    let url = format!("{}/v1/artifacts/plexd/1.2.3/linux/arm64", mock.url());
+    let rest_if = async |known: &str| {
+        let request = api.client.get(&url).bearer_auth(&api.token).header("Range", "bytes=4-");
+        request.header("If-Range", known).send().await.unwrap()
+    };
+    mock.set_artifact("1.2.3", "linux", "arm64", "the first");
+    let first = rest_if("\"none\"").await;
+    assert_eq!(
+        (first.status().as_u16(), &first.headers()["accept-ranges"]),
+        (200, &"bytes".parse().unwrap())
+    );
+    let etag = first.headers()["etag"].to_str().unwrap().to_owned();
+    let rest = rest_if(&etag).await;
+    assert_eq!((rest.status().as_u16(), rest.headers()["etag"].to_str().unwrap()), (206, &*etag));
+    assert_eq!(rest.text().await.unwrap(), "first");
+    assert_eq!(rest_if(&format!("W/{etag}")).await.status(), 200, "a weak one names no bytes");
+    mock.set_artifact("1.2.3", "linux", "arm64", "the second");
+    let changed = rest_if(&etag).await;
+    assert_eq!(changed.status(), 200);
+    assert_ne!(changed.headers()["etag"].to_str().unwrap(), etag);
+    assert_eq!(changed.text().await.unwrap(), "the second");
 }

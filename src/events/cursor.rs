@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NonceSnapshot;
 use crate::error::BoxError;
+use crate::values::decode;
 
 /// How many handled event ids are remembered: 4,096.
 pub const DEFAULT_HANDLED_WINDOW: usize = 4096;
@@ -99,7 +100,8 @@ impl FileCursorStore {
 impl CursorStore for FileCursorStore {
     fn load(&self) -> Result<Option<Checkpoint>, BoxError> {
         match fs::read(&self.path) {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text).map_err(|e| self.named(e))?)),
+            // Given the wrong file, it must not quote what may stand there.
+            Ok(text) => Ok(Some(decode(&text).map_err(|e| self.named(e))?)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(self.named(e)),
         }
@@ -213,6 +215,8 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -341,5 +345,102 @@ mod tests {
         assert_eq!(cursor.last_event_id().map(|id| &**id), Some(&*longest));
         assert!(cursor.move_to(Some("")));
         assert_eq!(cursor.last_event_id(), None);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// An id by its number, or so many new ones.
+        Handled(usize),
+        Many(usize),
+        Large(usize, usize),
+        Moved(Option<String>),
+        Reset,
+        Restart,
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        let id = prop_oneof!["[a-z]{0,3}", "\\PC{1,4}", "[\u{0}-\u{1f}\u{7f}-\u{9f}]"];
+        prop_oneof![
+            8 => (0..40_usize).prop_map(Step::Handled),
+            1 => (0..3_000_usize).prop_map(Step::Many),
+            1 => (0..9_usize, 0..HANDLED_BYTES).prop_map(|(id, size)| Step::Large(id, size)),
+            4 => proptest::option::of(id).prop_map(Step::Moved),
+            1 => Just(Step::Moved(Some("i".repeat(MAX_ID_BYTES + 1)))),
+            1 => Just(Step::Reset),
+            1 => Just(Step::Restart),
+        ]
+    }
+
+    /// The window as it is described: a list from which the oldest go.
+    fn handle(window: &mut Vec<String>, new: Vec<String>) {
+        window.extend(new);
+        let mut bytes: usize = window.iter().map(String::len).sum();
+        while window.len() > DEFAULT_HANDLED_WINDOW || bytes > HANDLED_BYTES {
+            bytes -= window.remove(0).len();
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn issue5_the_cursor_is_a_position_and_a_list(
+            steps in proptest::collection::vec(any_step(), 0..60),
+        ) {
+            let (mut cursor, mut window, mut position) = (Cursor::default(), Vec::new(), None);
+            let mut fresh = 1_000;
+            for step in steps {
+                let before = cursor.version();
+                let mut changed = false;
+                match step {
+                    Step::Many(count) => {
+                        let new: Vec<_> = (fresh..fresh + count).map(|n| n.to_string()).collect();
+                        fresh += count;
+                        new.iter().for_each(|id| cursor.note_handled(id));
+                        handle(&mut window, new);
+                        changed = count > 0;
+                    }
+                    Step::Handled(id) => {
+                        let id = id.to_string();
+                        cursor.note_handled(&id);
+                        changed = !window.contains(&id);
+                        if changed {
+                            handle(&mut window, vec![id]);
+                        }
+                    }
+                    Step::Large(id, size) => {
+                        let id = format!("{id}{}", "x".repeat(size));
+                        cursor.note_handled(&id);
+                        changed = !window.contains(&id);
+                        if changed {
+                            handle(&mut window, vec![id]);
+                        }
+                    }
+                    Step::Moved(id) => {
+                        let fits = id.as_ref().is_none_or(|id| {
+                            id.len() <= MAX_ID_BYTES && !id.chars().any(char::is_control)
+                        });
+                        prop_assert_eq!(cursor.move_to(id.as_deref()), fits);
+                        changed = fits && id.is_some();
+                        if changed {
+                            position = id.filter(|id| !id.is_empty());
+                        }
+                    }
+                    Step::Reset => {
+                        cursor.reset();
+                        (position, changed) = (None, true);
+                    }
+                    Step::Restart => {
+                        cursor = Cursor::restore(&cursor.checkpoint("n"));
+                        prop_assert_eq!(&cursor.checkpoint("n").handled, &window);
+                    }
+                }
+                prop_assert!(!changed || cursor.version() > before, "a change that is not saved");
+                prop_assert_eq!(cursor.last_event_id().map(|id| &**id), position.as_deref());
+                prop_assert_eq!(&cursor.checkpoint("n").handled, &window);
+                prop_assert_eq!(cursor.known.len(), window.len());
+                prop_assert!(window.iter().all(|id| cursor.was_handled(id)));
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 
 use super::typed::{Event, EventKind};
 use super::{EventType, SignedEnvelope, Verified};
-use crate::error::BoxError;
+use crate::error::{BoxError, brief};
 
 /// An async function that handles an `A`: `Fn(A) -> impl Future<Output = Result<(), BoxError>>`.
 ///
@@ -107,8 +107,9 @@ impl DispatchReport {
     ) {
         self.handlers += 1;
         let Some(failure) = ended else { return };
-        let event_type = envelope.map(|envelope| envelope.event_type.as_str());
-        let event_id = envelope.map(|envelope| envelope.event_id.as_str());
+        let event_type = envelope.map(|envelope| brief(envelope.event_type.as_str()));
+        let event_id = envelope.map(|envelope| brief(&envelope.event_id));
+        let (event_type, event_id) = (event_type.as_deref(), event_id.as_deref());
         match failure {
             Failure::Error(error) => {
                 self.errors += 1;
@@ -147,7 +148,6 @@ impl EventDispatcher {
     /// Has `handler` called for each event of kind `K`, with its payload decoded. A
     /// payload that does not fit counts as an error of the handler.
     pub fn on<K: EventKind>(&self, handler: impl Handler<Event<K>>) {
-        let handler = boxed(handler);
         self.register(K::event_type(), move |envelope: Arc<SignedEnvelope>| {
             let decoded = Event::<K>::decode(envelope).map(|event| handler(event));
             async move { decoded?.await }
@@ -177,7 +177,9 @@ impl EventDispatcher {
             report.note(ended, "event handler", Some(envelope));
         }
         if report.handlers == 0 {
-            tracing::debug!(event_type = %envelope.event_type, event_id = %envelope.event_id, "event without a handler");
+            let event_type = &*brief(envelope.event_type.as_str());
+            let event_id = &*brief(&envelope.event_id);
+            tracing::debug!(event_type, event_id, "event without a handler");
         }
         report
     }

@@ -79,7 +79,13 @@ impl SignedEnvelope {
     /// `event_type` or `event_id`, or has a known field of a wrong type. The error
     /// names the field or the place, and never quotes a value.
     pub fn parse(data: impl AsRef<[u8]>) -> Result<Self, EnvelopeError> {
-        parse::envelope(data.as_ref())
+        let text = std::str::from_utf8(data.as_ref()).map_err(|_| EnvelopeError::NotUtf8)?;
+        Self::parse_text(text)
+    }
+
+    /// As [`parse`](Self::parse), of data that is known to be UTF-8.
+    pub(crate) fn parse_text(text: &str) -> Result<Self, EnvelopeError> {
+        parse::envelope(text)
     }
 
     /// Decodes the payload into a type of your own.
@@ -116,6 +122,6 @@ impl fmt::Debug for SignedEnvelope {
 impl<'de> Deserialize<'de> for SignedEnvelope {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = RawJson::deserialize(deserializer)?;
-        Self::parse(text.get()).map_err(D::Error::custom)
+        Self::parse_text(text.get()).map_err(D::Error::custom)
     }
 }

@@ -343,9 +343,16 @@ impl Block {
     }
 
     /// The data as text, or `None` if there was no line of it.
+    ///
+    /// An event of one line fills its buffer to the last byte, and the buffer becomes the
+    /// text; one of many lines is copied out of a buffer that is used again.
     fn take_data(&mut self) -> Option<String> {
-        let lines = self.data.strip_suffix(b"\n")?;
-        let data = lossy(lines).into_owned();
+        let is_full = self.data.len() == self.data.capacity();
+        self.data.pop()?;
+        if is_full {
+            return Some(owned(mem::take(&mut self.data)));
+        }
+        let data = lossy(&self.data).into_owned();
         empty(&mut self.data);
         Some(data)
     }
@@ -359,6 +366,10 @@ fn lossy(bytes: &[u8]) -> Cow<'_, str> {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => String::from_utf8_lossy(bytes),
     }
+}
+
+fn owned(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }
 
 fn retry(value: &[u8]) -> Option<Duration> {

@@ -80,7 +80,7 @@ impl<S> SseStream<S> {
     }
 
     fn judge(&self, event: SseEvent) -> StreamItem {
-        let envelope = match SignedEnvelope::parse(&event.data) {
+        let envelope = match SignedEnvelope::parse_text(&event.data) {
             Ok(envelope) => Arc::new(envelope),
             Err(error) => return StreamItem::Malformed(error),
         };

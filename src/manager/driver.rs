@@ -24,7 +24,9 @@ use crate::error::Error;
 use crate::events::{
     Cursor, DispatchReport, SignedEnvelope, SseParser, SseStream, Verified, VerifyError,
 };
-use crate::reconnect::{Command, FailureAction, Input, ReconnectEngine, State, StopReason};
+use crate::reconnect::{
+    Command, FailureAction, Input, ReconnectEngine, SILENCES_BEFORE_POLLING, State, StopReason,
+};
 use crate::status::{ClockSkew, Mode};
 use crate::transport::stream::SseResponse;
 use crate::types::StateResponse;
@@ -66,7 +68,8 @@ pub(crate) struct Driver {
     loaded: bool,
     reconcile: Reconcile,
     connection: Option<Connection>,
-    /// An event with a bad signature, to be looked at again with fresh keys.
+    /// An event with a bad signature, to be looked at again with fresh keys. It outlives its
+    /// stream: a server need not send it again.
     second_look: Option<SecondLook>,
     last_error: Option<Error>,
     /// What the consumer has now, until it is settled.
@@ -167,8 +170,7 @@ impl Driver {
         self.handed_out = None;
         if let Pending::Event { event, id } = pending {
             self.cursor.note_handled(&event.envelope().event_id);
-            self.move_cursor(id.as_deref());
-            self.inner.status.update(|status| {
+            self.move_cursor(id.as_deref(), |status| {
                 status.counters.events += 1;
                 status.last_event_at = Some(SystemTime::now());
             });
@@ -187,8 +189,13 @@ impl Driver {
 
     /// Tells the engine what happened and takes up what it says.
     fn step(&mut self, input: Input) {
-        let (now, random) = (self.clock.now(), fastrand::u64(..));
-        match self.engine.step(input, now, random) {
+        let now = self.clock.now();
+        let command = self.engine.step(input, now, fastrand::u64(..));
+        self.take_up(command, now);
+    }
+
+    fn take_up(&mut self, command: Command, now: Duration) {
+        match command {
             Command::Continue => {}
             Command::Wait(wait) => {
                 self.command = Command::Wait(wait);
@@ -198,7 +205,6 @@ impl Driver {
         }
         if self.command != Command::Read {
             self.connection = None;
-            self.second_look = None;
         }
         self.report_state(now);
     }
@@ -231,9 +237,13 @@ impl Driver {
         self.token_seen = self.inner.control_plane.transport.shared.token_generation();
         let action = action(&error, cursor_sent, self.token_seen);
         tracing::debug!(%error, ?action, "event stream failure");
+        let now = self.clock.now();
+        let command = self.engine.step(input(action), now, fastrand::u64(..));
+        // Before the mode changes: who waits for that finds the reason there.
+        let text = silenced(&self.engine, &error).unwrap_or_else(|| error.to_string());
         self.inner.status.update(|status| {
             status.counters.failures += 1;
-            status.last_error = Some(error.to_string());
+            status.last_error = Some(text);
         });
         self.last_error = Some(error);
         if action.drops_cursor() {
@@ -241,7 +251,7 @@ impl Driver {
             self.cursor.reset();
             self.reconcile.request();
         }
-        self.step(input(action));
+        self.take_up(command, now);
     }
 
     // ---- the commands ----
@@ -321,6 +331,12 @@ impl Driver {
 
     async fn poll(&mut self) -> Option<Pending> {
         let inner = Arc::clone(&self.inner);
+        let held = self.reconcile.held_for(self.clock.now());
+        if !held.is_zero() {
+            let later = FailureAction::RespectServer { retry_after: Some(held) };
+            self.step(Input::PollDone(Err(later)));
+            return None;
+        }
         let fetched = tokio::select! {
             biased;
             () = inner.signals.shutdown() => return None,
@@ -333,6 +349,8 @@ impl Driver {
             }
             Err(error) => {
                 inner.status.count(|c| c.state_failures += 1);
+                self.keys_fetched();
+                self.hold_fetches(&error);
                 self.fail(error, false, |action| Input::PollDone(Err(action)));
                 None
             }
@@ -340,18 +358,7 @@ impl Driver {
     }
 
     async fn authenticate(&mut self) -> Option<Pending> {
-        let inner = Arc::clone(&self.inner);
-        let shared = &inner.control_plane.transport.shared;
-        let new = tokio::select! {
-            biased;
-            () = inner.signals.shutdown() => return None,
-            () = shared.token_changed_from(self.token_seen) => None,
-            new = inner.callbacks.new_token() => new,
-        };
-        if let Some(Err(error)) = new.map(|token| shared.set_token(&token)) {
-            tracing::warn!(%error, "the callback's token cannot be used");
-        }
-        let renewed = shared.token_generation() != self.token_seen;
+        let renewed = Arc::clone(&self.inner).token_renewed(self.token_seen).await?;
         self.step(if renewed { Input::AuthRecovered } else { Input::AuthRefused });
         None
     }
@@ -367,6 +374,39 @@ impl Driver {
             None => Ok(None),
         }
     }
+}
+
+impl Inner {
+    /// Whether there is another token than the refused one now: somebody has set one, or
+    /// the callback has it. `None` after a shutdown.
+    async fn token_renewed(&self, refused: u64) -> Option<bool> {
+        let shared = &self.control_plane.transport.shared;
+        let new = tokio::select! {
+            biased;
+            () = self.signals.shutdown() => return None,
+            () = shared.token_changed_from(refused) => None,
+            new = self.callbacks.new_token() => new,
+        };
+        if let Some(Err(error)) = new.map(|token| shared.set_token(&token)) {
+            tracing::warn!(%error, "the callback's token cannot be used");
+        }
+        Some(shared.token_generation() != refused)
+    }
+}
+
+/// What many silences in a row mean, if `error` is one of them; one line in the log when
+/// they have become so many.
+fn silenced(engine: &ReconnectEngine, error: &Error) -> Option<String> {
+    const { assert!(SILENCES_BEFORE_POLLING == 3, "the text says how often") };
+    let limit = error.silence().filter(|_| engine.silences() >= SILENCES_BEFORE_POLLING)?;
+    let text = format!(
+        "connected, but no byte in {limit:?} three times in a row: something between buffers the \
+         stream (a proxy without `proxy_buffering off`?); the state is polled"
+    );
+    if engine.silences() == SILENCES_BEFORE_POLLING {
+        tracing::warn!("{text}");
+    }
+    Some(text)
 }
 
 fn clock_skew(server: SystemTime) -> Option<ClockSkew> {

@@ -13,6 +13,7 @@ pub(crate) fn action(error: &Error, cursor_sent: bool, token_generation: u64) ->
     };
     classify(&Failure {
         status,
+        silent: error.silence().is_some(),
         html: answer.is_some_and(|answer| answer.html),
         retry_after: error.retry_after(),
         cursor_sent,

@@ -13,6 +13,10 @@ pub(crate) struct Reconcile {
     owed: bool,
     not_before: Duration,
     gap: Duration,
+    /// Until when the server wants no fetch, whatever else speaks for one.
+    held_until: Duration,
+    /// Whether a new token has been tried since a fetch last went well.
+    token_tried: bool,
 }
 
 impl Reconcile {
@@ -29,7 +33,7 @@ impl Reconcile {
 
     /// When a fetch is due; `None` while none is owed.
     pub(crate) fn due_at(&self) -> Option<Duration> {
-        self.owed.then_some(self.not_before)
+        self.owed.then_some(self.free_at())
     }
 
     pub(crate) fn is_due(&self, now: Duration) -> bool {
@@ -38,13 +42,24 @@ impl Reconcile {
 
     /// From when on a fetch that is asked for may run.
     pub(crate) fn free_at(&self) -> Duration {
-        self.not_before
+        self.not_before.max(self.held_until)
+    }
+
+    /// The server asked for no fetch before then. A new stream changes nothing about that.
+    pub(crate) fn hold(&mut self, until: Duration) {
+        self.held_until = self.held_until.max(until);
+    }
+
+    /// For how much longer it is held; zero if it is not.
+    pub(crate) fn held_for(&self, now: Duration) -> Duration {
+        self.held_until.saturating_sub(now)
     }
 
     /// A fetch went well. The next may follow after a gap, which doubles while they
     /// follow each other closely.
     pub(crate) fn done(&mut self, now: Duration) {
         self.owed = false;
+        self.token_tried = false;
         self.widen(now);
     }
 
@@ -52,6 +67,14 @@ impl Reconcile {
     pub(crate) fn failed(&mut self, now: Duration) {
         self.owed = true;
         self.widen(now);
+    }
+
+    /// A fetch failed for its token, and there is another one: it is tried at once. If that
+    /// is refused as well, the next one waits like after any failure.
+    pub(crate) fn token_renewed(&mut self, now: Duration) {
+        if !std::mem::replace(&mut self.token_tried, true) {
+            self.not_before = now;
+        }
     }
 
     fn widen(&mut self, now: Duration) {
@@ -67,6 +90,8 @@ impl Reconcile {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn secs(n: u64) -> Duration {
@@ -114,11 +139,104 @@ mod tests {
     }
 
     #[test]
+    fn a_new_token_is_tried_at_once_and_the_next_one_is_not() {
+        let mut reconcile = Reconcile::default();
+        reconcile.failed(secs(10));
+        reconcile.token_renewed(secs(10));
+        assert!(reconcile.is_due(secs(10)));
+        reconcile.failed(secs(10));
+        reconcile.token_renewed(secs(10));
+        assert!(!reconcile.is_due(secs(11)) && reconcile.is_due(secs(12)));
+        reconcile.done(secs(12));
+        reconcile.failed(secs(20));
+        reconcile.token_renewed(secs(20));
+        assert!(reconcile.is_due(secs(20)), "after a success");
+    }
+
+    #[test]
+    fn l4_what_the_server_asked_for_outlasts_a_new_stream() {
+        let mut reconcile = Reconcile::default();
+        reconcile.failed(secs(1));
+        reconcile.hold(secs(30));
+        reconcile.hold(secs(20));
+        reconcile.request_now(secs(5));
+        assert!(!reconcile.is_due(secs(29)) && reconcile.is_due(secs(30)));
+        assert_eq!(reconcile.free_at(), secs(30));
+        assert_eq!(reconcile.held_for(secs(12)), secs(18));
+        assert_eq!(reconcile.held_for(secs(31)), secs(0));
+    }
+
+    #[test]
     fn a_new_stream_does_not_wait() {
         let mut reconcile = Reconcile::default();
         reconcile.request();
         reconcile.done(secs(1));
         reconcile.request_now(secs(1));
         assert!(reconcile.is_due(secs(1)));
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Request,
+        RequestNow,
+        /// A fetch, if one is due, that works or fails.
+        Fetch(bool),
+        Pass(u64),
+    }
+
+    fn any_steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            2 => Just(Step::Request),
+            1 => Just(Step::RequestNow),
+            4 => any::<bool>().prop_map(Step::Fetch),
+            4 => prop_oneof![0..3_000_u64, 0..200_000_u64].prop_map(Step::Pass),
+        ];
+        proptest::collection::vec(step, 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn issue5_no_request_is_lost_and_no_fetch_comes_too_early_or_too_late(
+            steps in any_steps(),
+        ) {
+            let (mut reconcile, mut now) = (Reconcile::default(), secs(0));
+            // Whether one is owed, the last fetch and its gap, and whether a stream opened since.
+            let (mut owed, mut last, mut opened) = (false, None::<(Duration, Duration)>, false);
+            for step in steps {
+                match step {
+                    Step::Request => {
+                        reconcile.request();
+                        owed = true;
+                    }
+                    Step::RequestNow => {
+                        reconcile.request_now(now);
+                        (owed, opened) = (true, true);
+                        prop_assert!(reconcile.is_due(now));
+                    }
+                    Step::Fetch(works) if reconcile.is_due(now) => {
+                        prop_assert!(owed, "a fetch that nobody asked for");
+                        let apart = last.map(|(at, _)| now - at);
+                        prop_assert!(opened || apart.is_none_or(|apart| apart >= MIN_GAP));
+                        if works { reconcile.done(now) } else { reconcile.failed(now) }
+                        let gap = reconcile.free_at() - now;
+                        prop_assert!((MIN_GAP..=MAX_GAP).contains(&gap), "{:?}", gap);
+                        // Right after each other the gaps double, after a pause they begin anew.
+                        match last {
+                            Some((at, before)) if !opened && now < at + before * 2 => {
+                                prop_assert_eq!(gap, (before * 2).min(MAX_GAP));
+                            }
+                            Some(_) if opened => {}
+                            _ => prop_assert_eq!(gap, MIN_GAP),
+                        }
+                        (owed, last, opened) = (!works, Some((now, gap)), false);
+                    }
+                    Step::Fetch(_) => {}
+                    Step::Pass(millis) => now += Duration::from_millis(millis),
+                }
+                prop_assert_eq!(reconcile.due_at().is_some(), owed);
+                let latest = last.map_or(now, |(at, _)| at + MAX_GAP).max(now);
+                prop_assert!(reconcile.due_at().is_none_or(|at| at <= latest));
+            }
+        }
     }
 }

@@ -15,6 +15,9 @@ use std::time::Duration;
 pub struct Failure {
     /// The HTTP status, or `None` if no answer came (DNS, TLS, reset, timeout, idle stream).
     pub status: Option<u16>,
+    /// Whether the connection stood and nothing came over it until a time limit ran out: no headers, or no byte of
+    /// the stream. Whether bytes had come before that, the engine knows.
+    pub silent: bool,
     /// Whether the answer was an HTML page, so not the control plane's own.
     pub html: bool,
     /// The usable value of `Retry-After`: a date is made a time from now, one in the past is zero.
@@ -39,6 +42,10 @@ pub enum FailureAction {
     /// It may pass: try again with exponential back-off. Network failures, 5xx, 408, 425, every HTML page, and any
     /// other answer that is no stream and no refusal (a redirect, 200 with the wrong content type).
     RetryTransient,
+    /// The connection stood and was silent: try again with exponential back-off. Where that happens to
+    /// [`SILENCES_BEFORE_POLLING`](super::SILENCES_BEFORE_POLLING) streams in a row, something between holds their
+    /// bytes back, and polling begins at once.
+    RetrySilent,
     /// The token was refused (401): ask the auth callback for a new one, else follow the
     /// [`FailurePolicy`](super::FailurePolicy).
     RetryAuth,
@@ -81,6 +88,7 @@ impl FailureAction {
 /// | 408, 425 | [`RetryTransient`](FailureAction::RetryTransient) |
 /// | 429 | [`RespectServer`](FailureAction::RespectServer) without a time |
 /// | any other 4xx | [`RetrySlowly`](FailureAction::RetrySlowly) |
+/// | no answer, or no more of it, until a limit ran out | [`RetrySilent`](FailureAction::RetrySilent) |
 /// | anything else, or no answer | [`RetryTransient`](FailureAction::RetryTransient) |
 pub fn classify(failure: &Failure) -> FailureAction {
     let retry_after = failure.retry_after;
@@ -95,6 +103,7 @@ pub fn classify(failure: &Failure) -> FailureAction {
         Some(408 | 425) => FailureAction::RetryTransient,
         Some(429) => FailureAction::RespectServer { retry_after: None },
         Some(400..=499) => FailureAction::RetrySlowly,
+        None if failure.silent => FailureAction::RetrySilent,
         _ => FailureAction::RetryTransient,
     }
 }
@@ -124,6 +133,7 @@ mod tests {
             400 | 410 | 414 | 431 => [RetrySlowly, DropCursor][usize::from(f.cursor_sent)],
             408 | 425 => RetryTransient,
             s if (400..500).contains(&s) => RetrySlowly,
+            0 if f.silent => RetrySilent,
             _ => RetryTransient,
         }
     }
@@ -133,9 +143,10 @@ mod tests {
         let statuses = (100..=599).map(Some).chain([None]);
         let mut seen = 0;
         for status in statuses {
-            for bits in 0..16 {
+            for bits in 0..32 {
                 let failure = Failure {
                     status,
+                    silent: bits & 16 != 0,
                     html: bits & 1 != 0,
                     retry_after: if bits & 2 != 0 { SOME_TIME } else { None },
                     cursor_sent: bits & 4 != 0,
@@ -145,7 +156,7 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 501 * 16);
+        assert_eq!(seen, 501 * 32);
     }
 
     #[test]

@@ -30,10 +30,11 @@
 //! |---|---|---|
 //! | Idle | Start | Connecting, without a wait |
 //! | Connecting | Opened | Streaming; polling pauses |
-//! | Streaming | Received | healthy once the stream is 60 s old; back-off, slow schedule and polling end |
-//! | Streaming, healthy | Ended | Waiting for 0 to base |
+//! | Streaming | Received | silences are forgotten; healthy once the stream is 60 s old; back-off, slow schedule and polling end |
+//! | Streaming, healthy | Ended | Waiting for 0 to base, and the spread more |
 //! | Connecting, Streaming | Ended, any other | Waiting for the back-off, which grows |
 //! | Connecting, Streaming | Failed | what the [`FailureAction`] says: back-off, slow schedule, Authenticating, Stopped; or, for a new token, Connecting |
+//! | Connecting, Streaming without a byte | Failed, silent | Waiting for the back-off; the third in a row polls first, and the stream is still tried |
 //! | Authenticating | AuthRecovered | Connecting at once; if such tokens are refused in a row, after a growing gap |
 //! | Authenticating | AuthRefused | Stopped; under the persistent policy Waiting on the slow schedule |
 //! | Waiting | TimerFired | Polling or Connecting, whichever is due |
@@ -50,14 +51,14 @@
 //! short ones.
 //!
 //! What always holds: at most one connect is under way; a wait is neither shorter than the smallest interval less a
-//! quarter nor longer than the largest plus a quarter, except the first reconnect after a healthy stream (0 to base) and
-//! what a new token or network brings forward; a healthy stream ends polling; only Shutdown and a refusal under the
+//! quarter nor longer than the largest plus a quarter, except the first reconnect after a healthy stream (0 to base, and
+//! up to `reconnect_spread` more) and what a new token or network brings forward; a healthy stream ends polling; only Shutdown and a refusal under the
 //! contract's policy stop the engine.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    FailureAction, FailurePolicy, NETWORK_CHANGE_GAP, ReconnectSettings,
+    FailureAction, FailurePolicy, NETWORK_CHANGE_GAP, ReconnectSettings, SILENCES_BEFORE_POLLING,
     backoff::{self, exponential, jitter, jitter_up, spread},
 };
 
@@ -95,6 +96,8 @@ pub struct ReconnectEngine {
     server_base: Option<Duration>,
     /// Failures in a row, since a stream was last healthy.
     failures: u32,
+    /// Streams in a row that stood and brought no byte.
+    silences: u32,
     /// Refusals in a row that put the stream on the slow schedule.
     refusals: u32,
     /// Refusals in a row of the poll.
@@ -120,6 +123,7 @@ impl ReconnectEngine {
             poll_at: None,
             server_base: None,
             failures: 0,
+            silences: 0,
             refusals: 0,
             poll_refusals: 0,
             token_tries: 0,
@@ -187,6 +191,12 @@ impl ReconnectEngine {
         self.failures
     }
 
+    /// How many streams in a row stood and brought no byte until a time limit ran out. From
+    /// [`SILENCES_BEFORE_POLLING`] on, something between holds their bytes back.
+    pub fn silences(&self) -> u32 {
+        self.silences
+    }
+
     // What the inputs do.
 
     /// Marks the stream as healthy once it has lasted, and forgets all failures before it.
@@ -197,6 +207,9 @@ impl ReconnectEngine {
         let received = received || input == Input::Received;
         let healthy = received && now.saturating_sub(since) >= self.settings.healthy_after;
         self.state = State::Streaming { since, received, healthy };
+        if received {
+            self.silences = 0;
+        }
         if healthy {
             self.failures = 0;
             self.refusals = 0;
@@ -217,7 +230,8 @@ impl ReconnectEngine {
             return self.failed(FailureAction::RetryTransient, now, random);
         }
         self.begin_outage(now, random);
-        self.reconnect_in(spread(self.base(), random), now)
+        let window = self.base().saturating_add(self.settings.reconnect_spread);
+        self.reconnect_in(spread(window, random), now)
     }
 
     fn failed(&mut self, action: FailureAction, now: Duration, random: u64) -> Command {
@@ -226,15 +240,14 @@ impl ReconnectEngine {
             FailureAction::RetryTransient | FailureAction::DropCursor => {
                 self.back_off(Duration::ZERO, now, random)
             }
+            FailureAction::RetrySilent => self.fell_silent(now, random),
             FailureAction::RespectServer { retry_after } => {
                 let asked = backoff::retry_after(retry_after.unwrap_or_default(), random);
                 self.back_off(asked, now, random)
             }
             FailureAction::RetrySlowly => self.slow_down(now, random),
             FailureAction::PollInstead => {
-                if !self.polling {
-                    self.poll_at = Some(now);
-                }
+                self.poll_from(now);
                 self.slow_down(now, random)
             }
             FailureAction::RetryNewToken => self.renew(now, random),
@@ -244,6 +257,16 @@ impl ReconnectEngine {
             }
             FailureAction::PermanentFailure => self.refused(StopReason::Refused, now, random),
         }
+    }
+
+    fn fell_silent(&mut self, now: Duration, random: u64) -> Command {
+        if !matches!(self.state, State::Streaming { received: true, .. }) {
+            self.silences = self.silences.saturating_add(1);
+            if self.silences >= SILENCES_BEFORE_POLLING {
+                self.poll_from(now);
+            }
+        }
+        self.back_off(Duration::ZERO, now, random)
     }
 
     fn refused(&mut self, reason: StopReason, now: Duration, random: u64) -> Command {
@@ -265,6 +288,7 @@ impl ReconnectEngine {
             }
             Err(
                 FailureAction::RetryTransient
+                | FailureAction::RetrySilent
                 | FailureAction::RetryNewToken
                 | FailureAction::DropCursor,
             ) => interval,
@@ -300,6 +324,7 @@ impl ReconnectEngine {
 
     fn network_changed(&mut self, now: Duration, random: u64) -> Command {
         self.failures = 0;
+        self.silences = 0;
         self.refusals = 0;
         self.forgive_polls(now, random);
         let due = now.max(self.connected_at.saturating_add(jitter_up(NETWORK_CHANGE_GAP, random)));
@@ -333,11 +358,27 @@ impl ReconnectEngine {
         }
     }
 
+    /// Polling begins at once, unless it has begun.
+    fn poll_from(&mut self, now: Duration) {
+        if !self.polling {
+            self.poll_at = Some(now);
+        }
+    }
+
     /// The next connect comes after the back-off, and not before the `least` time.
     fn back_off(&mut self, least: Duration, now: Duration, random: u64) -> Command {
         let delay = exponential(self.base(), self.settings.max_interval, self.failures);
         self.failures = self.failures.saturating_add(1);
-        self.reconnect_in(jitter(delay, random).max(least), now)
+        let wait = jitter(delay, random).max(least);
+        self.reconnect_in(wait.saturating_add(self.first_spread(random)), now)
+    }
+
+    /// What the wait after a healthy stream is longer by: many others may have lost theirs in the same moment.
+    fn first_spread(&self, random: u64) -> Duration {
+        match self.is_healthy() {
+            true => spread(self.settings.reconnect_spread, random),
+            false => Duration::ZERO,
+        }
     }
 
     /// The next connect comes on the slow schedule.

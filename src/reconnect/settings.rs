@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const DEFAULT_BASE_INTERVAL: Duration = Duration::from_secs(1);
 /// Default of [`ReconnectSettings::max_interval`]: 60 s.
 pub const DEFAULT_MAX_INTERVAL: Duration = Duration::from_secs(60);
+/// Default of [`ReconnectSettings::reconnect_spread`]: none.
+pub const DEFAULT_RECONNECT_SPREAD: Duration = Duration::ZERO;
 /// Default of [`ReconnectSettings::polling_after`]: 5 minutes.
 pub const DEFAULT_POLLING_AFTER: Duration = Duration::from_secs(5 * 60);
 /// Default of [`ReconnectSettings::poll_interval`]: 60 s.
@@ -18,6 +20,8 @@ pub const DEFAULT_SLOW_MAX_INTERVAL: Duration = Duration::from_secs(60 * 60);
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// The least time between a connect and one that a change of the network asks for: 1 s.
 pub const NETWORK_CHANGE_GAP: Duration = Duration::from_secs(1);
+/// After so many streams in a row that stood and brought no byte, the state is polled at once: 3.
+pub const SILENCES_BEFORE_POLLING: u32 = 3;
 /// The shortest interval that a setting can ask for: 10 ms. A shorter one is raised to it.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -36,7 +40,8 @@ pub enum FailurePolicy {
 
 /// How a [`ReconnectEngine`](super::ReconnectEngine) paces itself.
 ///
-/// Every wait made from these intervals is jittered by ±25 %, so the longest wait is a quarter longer than its cap.
+/// Every wait made from these intervals is jittered by ±25 %, so the longest wait is a quarter longer than its cap; the
+/// first one after a healthy stream is longer by the spread.
 /// Values that make no sense are mended, not refused: an interval under [`MIN_INTERVAL`] is raised to it, and a cap
 /// under its base is raised to the base.
 ///
@@ -55,8 +60,14 @@ pub struct ReconnectSettings {
     pub base_interval: Duration,
     /// The cap of the back-off, before jitter. Default: 60 s.
     pub max_interval: Duration,
+    /// Over how much more time the first reconnect after a healthy stream is spread, evenly, so that a fleet that loses
+    /// its server in one moment does not come back in one. Default: none, for each lone reconnect would wait half of it.
+    /// It helps when it is at least the time in which the server can take the whole fleet: `docs/fleet.md` has the
+    /// figures. A server that sends `retry:` does the same for all at once.
+    pub reconnect_spread: Duration,
     /// How long there may be no healthy stream before polling takes its place. Default: 5 minutes.
-    /// [`Duration::MAX`] means never; a server that says it has no stream (204, 501) is polled all the same.
+    /// [`Duration::MAX`] means never; a server that says it has no stream (204, 501) is polled all the same, and so is
+    /// one whose streams stay without a byte ([`SILENCES_BEFORE_POLLING`]).
     pub polling_after: Duration,
     /// How often to poll while polling. Default: 60 s.
     pub poll_interval: Duration,
@@ -75,6 +86,7 @@ impl Default for ReconnectSettings {
         Self {
             base_interval: DEFAULT_BASE_INTERVAL,
             max_interval: DEFAULT_MAX_INTERVAL,
+            reconnect_spread: DEFAULT_RECONNECT_SPREAD,
             polling_after: DEFAULT_POLLING_AFTER,
             poll_interval: DEFAULT_POLL_INTERVAL,
             slow_interval: DEFAULT_SLOW_INTERVAL,

@@ -26,7 +26,7 @@ impl Transport {
     pub(crate) fn new(config: Config, version: &str) -> Result<Self, Error> {
         config.validate()?;
         Ok(Self {
-            shared: Arc::new(Shared::new(version, config.request_timeout, config.response_limit)?),
+            shared: Arc::new(Shared::new(version, &config)?),
             base_url: config.base_url.as_str().trim_end_matches('/').to_owned(),
             pools: Pools::new(config.clone())?,
             config,

@@ -5,8 +5,12 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::watch;
 
+use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::values::Secret;
+
+/// What stands before the token in its header.
+const BEARER: &str = "Bearer ";
 
 /// What every request of a [`ControlPlane`](crate::ControlPlane) and its clones shares.
 pub(crate) struct Shared {
@@ -14,6 +18,8 @@ pub(crate) struct Shared {
     pub(crate) user_agent: HeaderValue,
     pub(crate) request_timeout: Duration,
     pub(crate) response_limit: usize,
+    /// What errors call the proxy that requests go through.
+    pub(crate) proxy: Option<String>,
 }
 
 #[derive(Clone, Default)]
@@ -23,18 +29,20 @@ struct Token {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        version: &str,
-        request_timeout: Duration,
-        response_limit: usize,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(version: &str, config: &Config) -> Result<Self, Error> {
         if version.is_empty() {
             return Err(Error::config("version is empty: give the agent's own, such as 1.4.2"));
         }
         let user_agent = HeaderValue::try_from(format!("plexd/{version}")).map_err(|e| {
             Error::config("version cannot stand in a header: give visible ASCII").with_source(e)
         })?;
-        Ok(Self { token: watch::Sender::default(), user_agent, request_timeout, response_limit })
+        Ok(Self {
+            token: watch::Sender::default(),
+            user_agent,
+            request_timeout: config.request_timeout,
+            response_limit: config.response_limit,
+            proxy: config.proxy.name(),
+        })
     }
 
     pub(crate) fn set_token(&self, token: &Secret) -> Result<(), Error> {
@@ -52,7 +60,7 @@ impl Shared {
         if !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(refused("holds a space, a control character or non-ASCII"));
         }
-        let mut header = HeaderValue::try_from(format!("Bearer {text}"))
+        let mut header = HeaderValue::try_from(format!("{BEARER}{text}"))
             .map_err(|_| refused("cannot stand in a header"))?;
         header.set_sensitive(true);
         self.replace_token(Some(header));
@@ -122,6 +130,15 @@ impl Call {
         self.0.token.generation
     }
 
+    /// Whether the server's words hold the token that this request carried. Who has it can
+    /// send it back, and what is printed would then print it.
+    pub(crate) fn is_token_in(&self, text: &str) -> bool {
+        let header = self.0.token.header.as_ref().and_then(|header| header.to_str().ok());
+        let token = header.and_then(|header| header.strip_prefix(BEARER));
+        // Hosts and media types come in lower case.
+        token.is_some_and(|token| text.to_ascii_lowercase().contains(&token.to_ascii_lowercase()))
+    }
+
     pub(crate) fn note_answer(&self, status: StatusCode, headers: &HeaderMap) {
         // A call has one answer; redirects are not followed.
         let _ = self.0.answer.set((status, headers.clone()));
@@ -145,7 +162,7 @@ mod tests {
     use super::*;
 
     fn shared() -> Arc<Shared> {
-        Arc::new(Shared::new("1.0", Duration::from_secs(1), 1).unwrap())
+        Arc::new(Shared::new("1.0", &Config::new("http://h").unwrap()).unwrap())
     }
 
     #[test]
@@ -189,9 +206,19 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_found_in_any_case_and_no_token_in_nothing() {
+        let shared = shared();
+        assert!(!Call::new(&shared).is_token_in("Bearer canary"));
+        shared.set_token(&"Canary".into()).unwrap();
+        let call = Call::new(&shared);
+        assert!(call.is_token_in("https://x.canary.example") && call.is_token_in("Canary"));
+        assert!(!call.is_token_in("https://x.example"));
+    }
+
+    #[test]
     fn a_version_that_cannot_be_a_header_is_refused() {
         for bad in ["1.0\n", ""] {
-            assert!(Shared::new(bad, Duration::from_secs(1), 1).is_err(), "{bad:?}");
+            assert!(Shared::new(bad, &Config::new("http://h").unwrap()).is_err(), "{bad:?}");
         }
     }
 }

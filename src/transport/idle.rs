@@ -44,6 +44,7 @@ impl<S> IdleLimit<S> {
                 self.limit
             ),
         )
+        .after_silence(self.limit)
     }
 }
 
@@ -98,6 +99,7 @@ mod tests {
         let error =
             IdleLimit::new(quiet(), Duration::from_secs(90)).next().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::IdleTimeout);
+        assert_eq!(error.silence(), Some(Duration::from_secs(90)));
         assert_eq!(began.elapsed(), Duration::from_secs(90));
     }
 

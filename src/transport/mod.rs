@@ -1,6 +1,8 @@
 //! request -> auth, gzip, deadline -> answer -> typed value or error
 
 pub(crate) mod call;
+mod cause;
+pub(crate) mod certificates;
 pub(crate) mod context;
 pub(crate) mod generated;
 pub(crate) mod gzip;
@@ -13,3 +15,4 @@ pub(crate) mod retry_after;
 pub(crate) mod segment;
 pub(crate) mod stream;
 pub(crate) mod tls;
+pub(crate) mod tunnel;

@@ -9,12 +9,12 @@ use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::cause::Cause;
 use super::context::Call;
-use super::gzip;
 use super::limit::is_too_large;
 use super::retry_after::retry_after;
-use super::tls;
-use crate::error::{Answer, BoxError, Error, ErrorKind, Problem, chain};
+use super::{gzip, tls, tunnel};
+use crate::error::{Answer, Error, ErrorKind, Problem, chain};
 use crate::values::decode;
 
 /// How much of an error's body is kept.
@@ -24,6 +24,9 @@ pub(crate) const ERROR_BODY_LIMIT: usize = 4 * 1024;
 const ERROR_BODY_READ: usize = 64 * 1024;
 /// How long reading it may take.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
+
+/// The longest origin that is printed: a host name has at most 253 characters.
+const LONGEST_ORIGIN: usize = 300;
 
 /// Calls whose bodies carry secrets: no text of their answers is kept.
 const SECRET_BEARING: [&str; 4] = ["register", "fetch_state", "rotate_keys", "fetch_secret"];
@@ -39,7 +42,7 @@ pub(crate) async fn from_generated<T: DeserializeOwned>(
         E::UnexpectedResponse(response) => from_answer(operation, call, response).await,
         E::InvalidResponsePayload(body, _) => from_payload::<T>(call, &body),
         E::CommunicationError(e) | E::ResponseBodyError(e) | E::InvalidUpgrade(e) => {
-            from_transport(e).with_answer_of(call)
+            from_transport(call, e).with_answer_of(call)
         }
         E::ErrorResponse(response) => {
             let message = describe(response.status());
@@ -66,14 +69,20 @@ pub(crate) async fn from_answer(
     let html = is_html(&headers, &body);
     let secret = SECRET_BEARING.contains(&operation);
     let problem = problem(&headers, &body);
-    let code = problem.as_ref().and_then(|p| p.code.as_deref()).filter(|c| !secret && is_word(c));
+    let code = problem.as_ref().and_then(|p| p.code.as_deref());
+    let code = code.filter(|code| !secret && is_word(code) && !call.is_token_in(code));
     let mut message = describe(status);
     if status.is_redirection() {
-        message = format!("{message}: {}", redirect_advice(&headers));
+        message = format!("{message}: {}", redirect_advice(call, &headers));
     } else if let Some(code) = code {
         message = format!("{message} ({code})");
+    } else if let Some(advice) = tls::advice_of_page(status, &body) {
+        message = format!("{message}: {advice}");
+    } else if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        let proxy = call.shared().proxy.as_deref().unwrap_or("a proxy between");
+        message = format!("{message}: {proxy} wants {}", tunnel::CREDENTIALS);
     } else if html {
-        message = format!("{message} as an HTML page: a proxy or portal answered");
+        message = format!("{message} as an HTML page: {} answered", in_between(call));
     }
     if status == StatusCode::UNAUTHORIZED && call.authorization().is_none() {
         message = format!("{message}: no token is set, see set_auth_token");
@@ -92,13 +101,13 @@ pub(crate) async fn from_answer(
 fn from_payload<T: DeserializeOwned>(call: &Call, body: &[u8]) -> Error {
     let status = call.answer().map_or_else(String::new, |(status, _)| format!("{status}"));
     let headers = call.answer().map(|(_, headers)| headers.clone()).unwrap_or_default();
-    let error = if body.iter().all(u8::is_ascii_whitespace) {
+    let error = if is_html(&headers, body) {
+        return page(call);
+    } else if body.iter().all(u8::is_ascii_whitespace) {
         Error::new(
             ErrorKind::EmptyResponse,
             format!("{status} with an empty body where one is expected"),
         )
-    } else if is_html(&headers, body) {
-        return page(call);
     } else {
         let error = Error::new(ErrorKind::Decode, format!("{status}, but its body does not fit"));
         match decode::<T>(body) {
@@ -110,8 +119,9 @@ fn from_payload<T: DeserializeOwned>(call: &Call, body: &[u8]) -> Error {
 }
 
 /// The error of a request that got no answer, or of a body that broke off.
-pub(crate) fn from_transport(error: reqwest::Error) -> Error {
+pub(crate) fn from_transport(call: &Call, error: reqwest::Error) -> Error {
     let origin = error.url().map(|url| url.origin().ascii_serialization());
+    let is_tls = error.url().is_some_and(|url| url.scheme() == "https");
     // The rest of the URL holds ids.
     let error = error.without_url();
     let (kind, message) = if is_too_large(&error) {
@@ -120,21 +130,40 @@ pub(crate) fn from_transport(error: reqwest::Error) -> Error {
         (ErrorKind::Timeout, "no connection within connect_timeout")
     } else if error.is_timeout() {
         (ErrorKind::Timeout, "no whole answer within request_timeout")
-    } else if error.is_connect() {
-        let advice = tls::advice(&error).unwrap_or("no connection");
-        let to = origin.map_or_else(String::new, |origin| format!(" ({origin})"));
-        return Error::new(ErrorKind::Connect, format!("{advice}{to}"))
-            .with_source(BoxError::from(error));
+    } else if error.is_connect() || tls::is_of_handshake(&error) {
+        let message = unreachable(call, origin, &error);
+        return Error::new(ErrorKind::Connect, message).with_source(Cause::of(&error));
+    } else if let Some(reason) = farewell(&error) {
+        let message = format!("the server closed the HTTP/2 connection: {}", reason.description());
+        return Error::new(ErrorKind::Transport, message).with_source(Cause::of(&error));
     } else if error.is_builder() {
         (ErrorKind::InvalidRequest, "the request cannot be built")
     } else if error.is_decode() && !is_of_connection(&error) {
         (ErrorKind::Transport, "the answer's compression is damaged")
-    } else if chain(&error).filter_map(|e| e.downcast_ref::<hyper::Error>()).any(|e| e.is_parse()) {
+    } else if is_hyper(&error, hyper::Error::is_parse_too_large) {
+        (ErrorKind::Transport, "the answer has too many headers, or too large ones")
+    } else if is_hyper(&error, hyper::Error::is_parse) {
         (ErrorKind::Transport, "what answered is not HTTP: check scheme and port in base_url")
+    } else if call.answer().is_none() && is_hang_up(&error) {
+        (ErrorKind::Transport, if is_tls { tls::HUNG_UP } else { tls::HUNG_UP_IN_CLEAR })
     } else {
         (ErrorKind::Transport, "the connection broke")
     };
-    Error::new(kind, message).with_source(BoxError::from(error))
+    Error::new(kind, message).with_source(Cause::of(&error))
+}
+
+/// Why there is no connection, and where the mend is: at the proxy, in the handshake.
+fn unreachable(call: &Call, origin: Option<String>, error: &reqwest::Error) -> String {
+    let to = origin.map_or_else(String::new, |origin| format!(" ({origin})"));
+    let proxy = call.shared().proxy.as_deref();
+    if let Some(message) = proxy.and_then(|proxy| tunnel::advice(proxy, &to, error)) {
+        return message;
+    }
+    match (tls::advice(error), proxy) {
+        (Some(advice), _) => format!("{advice}{to}"),
+        (None, None) => format!("no connection{to}"),
+        (None, Some(proxy)) => format!("no connection{to} through {proxy}"),
+    }
 }
 
 /// Whether the answer is an HTML page, by its headers: the control plane sends none.
@@ -145,8 +174,8 @@ pub(crate) fn is_page(call: &Call) -> bool {
 /// The error of a 2xx answer that is an HTML page.
 pub(crate) fn page(call: &Call) -> Error {
     let status = call.answer().map_or_else(String::new, |(status, _)| format!("{status} "));
-    let text =
-        format!("{status}with an HTML page: a proxy or portal answered in the server's place");
+    let who = in_between(call);
+    let text = format!("{status}with an HTML page: {who} answered in the server's place");
     refused(call, ErrorKind::UnexpectedContent, text)
 }
 
@@ -155,10 +184,38 @@ pub(crate) fn refused(call: &Call, kind: ErrorKind, message: String) -> Error {
     Error::new(kind, message).with_answer_of(call)
 }
 
+/// Who answers in the server's place.
+fn in_between(call: &Call) -> String {
+    match &call.shared().proxy {
+        None => "a proxy or portal".to_owned(),
+        Some(proxy) => format!("{proxy}, or a portal"),
+    }
+}
+
 /// Whether the connection is to blame for a body that cannot be read: the one below
 /// the decoder says so.
 fn is_of_connection(error: &(dyn StdError + 'static)) -> bool {
-    chain(error).any(|link| link.is::<hyper::Error>())
+    is_hyper(error, |_| true)
+}
+
+/// Why the server ended an HTTP/2 connection, in the protocol's own words.
+fn farewell(error: &(dyn StdError + 'static)) -> Option<h2::Reason> {
+    let error = chain(error).find_map(|link| link.downcast_ref::<h2::Error>())?;
+    error.reason().filter(|_| error.is_go_away() && error.is_remote())
+}
+
+fn is_hyper(error: &(dyn StdError + 'static), is: impl Fn(&hyper::Error) -> bool) -> bool {
+    chain(error).filter_map(|link| link.downcast_ref::<hyper::Error>()).any(is)
+}
+
+/// Whether the server closed the connection without a word.
+fn is_hang_up(error: &(dyn StdError + 'static)) -> bool {
+    chain(error).any(|link| {
+        let hyper = link.downcast_ref::<hyper::Error>();
+        hyper.is_some_and(|e| e.is_closed() || e.is_canceled() || e.is_incomplete_message())
+            // HTTP/2 keeps of an error below it only the text.
+            || link.to_string().to_ascii_lowercase().contains("broken pipe")
+    })
 }
 
 impl Error {
@@ -200,12 +257,13 @@ fn describe(status: StatusCode) -> String {
     }
 }
 
-fn redirect_advice(headers: &HeaderMap) -> String {
+fn redirect_advice(call: &Call, headers: &HeaderMap) -> String {
     let target = headers
         .get(LOCATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|text| Url::parse(text).ok())
-        .map(|url| url.origin().ascii_serialization());
+        .map(|url| url.origin().ascii_serialization())
+        .filter(|origin| origin.len() <= LONGEST_ORIGIN && !call.is_token_in(origin));
     match target {
         Some(origin) => format!(
             "redirects are not followed; if {origin} is the control plane, set base_url to it"
@@ -254,7 +312,9 @@ fn text_of(body: &[u8]) -> String {
 
 fn problem(headers: &HeaderMap, body: &[u8]) -> Option<Problem> {
     let media = content_type(headers)?;
-    matches!(media.as_str(), "application/problem+json" | "application/json")
+    // To serde a list of values is a struct too.
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    (is_object && matches!(media.as_str(), "application/problem+json" | "application/json"))
         .then(|| serde_json::from_slice::<Problem>(body).ok())
         .flatten()
         .filter(|problem| *problem != Problem::default())
@@ -280,4 +340,54 @@ pub(crate) fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
 fn is_word(code: &str) -> bool {
     (1..=64).contains(&code.len())
         && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use futures::stream;
+    use http::HeaderValue;
+    use http::header::RETRY_AFTER;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::transport::context::Shared;
+
+    #[test]
+    fn an_error_without_an_answer_takes_what_is_known_of_the_call_s() {
+        let shared = Arc::new(Shared::new("1.0", &Config::new("http://h").unwrap()).unwrap());
+        shared.set_token(&"a".into()).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        let call = Call::new(&shared);
+        call.note_answer(StatusCode::FORBIDDEN, &headers);
+        let error = Error::new(ErrorKind::Forbidden, "no").with_answer_of(&call);
+        assert_eq!(
+            (error.status(), error.retry_after()),
+            (Some(403), Some(Duration::from_secs(5)))
+        );
+        assert!(error.is_retryable(), "a page is not the control plane's word");
+        let answer = error.answer().unwrap();
+        assert_eq!((answer.token_generation, call.token_generation()), (1, 1));
+    }
+
+    #[test]
+    fn of_an_error_s_body_a_start_is_kept_and_a_little_more_is_read() {
+        let pulled = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&pulled);
+        let chunks = stream::iter(0..1000).map(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 1000]))
+        });
+        let body = reqwest::Body::wrap_stream(chunks);
+        let reading = read_start(http::Response::new(body).into());
+        let kept = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let kept = kept.block_on(reading);
+        assert_eq!(kept.len(), ERROR_BODY_LIMIT);
+        assert_eq!(pulled.load(Ordering::Relaxed), ERROR_BODY_READ / 1000 + 1);
+    }
 }

@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use super::certificates;
 use crate::config::{Config, Proxy};
 use crate::error::{Error, ErrorKind};
 
@@ -93,11 +94,7 @@ impl Pools {
 
 impl Clients {
     fn new(config: &Config) -> Result<Self, Error> {
-        let client = |gzip| {
-            builder(config)?.gzip(gzip).build().map_err(|e| {
-                Error::config("the HTTP client cannot be built with these settings").with_source(e)
-            })
-        };
+        let client = |gzip| builder(config)?.gzip(gzip).build().map_err(certificates::refused);
         Ok(Self {
             calls: client(true)?,
             events: client(false)?,
@@ -108,11 +105,11 @@ impl Clients {
 }
 
 fn builder(config: &Config) -> Result<reqwest::ClientBuilder, Error> {
-    let builder = reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder()
         .tls_backend_rustls()
         .tls_version_min(reqwest::tls::Version::TLS_1_2)
         .tls_danger_accept_invalid_certs(config.danger_accept_invalid_certs)
-        .tls_certs_merge(root_certificates(config)?)
+        .tls_certs_merge(certificates::roots(config)?)
         .connect_timeout(config.connect_timeout)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -123,6 +120,9 @@ fn builder(config: &Config) -> Result<reqwest::ClientBuilder, Error> {
         .http2_keep_alive_interval(HTTP2_KEEP_ALIVE)
         .http2_keep_alive_timeout(HTTP2_KEEP_ALIVE_TIMEOUT)
         .http2_keep_alive_while_idle(true);
+    if let Some(identity) = certificates::identity(config)? {
+        builder = builder.identity(identity);
+    }
     Ok(match &config.proxy {
         Proxy::None => builder.no_proxy(),
         Proxy::Environment => builder,
@@ -132,24 +132,6 @@ fn builder(config: &Config) -> Result<reqwest::ClientBuilder, Error> {
             })?)
         }
     })
-}
-
-fn root_certificates(config: &Config) -> Result<Vec<reqwest::Certificate>, Error> {
-    const MEND: &str = "give PEM text with BEGIN CERTIFICATE and END CERTIFICATE lines";
-    let mut certificates = Vec::new();
-    for (index, pem) in config.root_certificates.iter().enumerate() {
-        let found = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|e| {
-            Error::config(format!("root_certificates[{index}] is not understood: {MEND}"))
-                .with_source(e)
-        })?;
-        if found.is_empty() {
-            return Err(Error::config(format!(
-                "root_certificates[{index}] holds no certificate: {MEND}"
-            )));
-        }
-        certificates.extend(found);
-    }
-    Ok(certificates)
 }
 
 #[cfg(test)]

@@ -59,6 +59,12 @@ impl std::fmt::Debug for BodyStream {
 ///
 /// It is a [`Stream`] of the raw bytes; [`SseParser`](crate::events::SseParser) makes
 /// events of them.
+///
+/// # Cancel safety
+/// As [`BodyStream`].
+///
+/// # Backpressure
+/// As [`BodyStream`].
 #[derive(Debug)]
 pub struct SseResponse {
     server_time: Option<SystemTime>,
@@ -90,16 +96,33 @@ pub(crate) struct Opened {
 impl Opened {
     /// The answer as bytes to be kept: 200, and no page of a portal.
     pub(crate) fn into_bytes(self) -> Result<(HeaderMap, BodyStream), Error> {
+        self.into_status(&[StatusCode::OK]).map(|(_, headers, body)| (headers, body))
+    }
+
+    /// The answer to a request for a part: 206 with it, or 200 with the whole.
+    pub(crate) fn into_part(self) -> Result<(StatusCode, HeaderMap, BodyStream), Error> {
+        self.into_status(&[StatusCode::PARTIAL_CONTENT, StatusCode::OK])
+    }
+
+    fn into_status(
+        self,
+        expected: &[StatusCode],
+    ) -> Result<(StatusCode, HeaderMap, BodyStream), Error> {
         if outcome::is_page(&self.call) {
             return Err(outcome::page(&self.call));
         }
-        match self.call.answer() {
-            Some((status, _)) if *status != StatusCode::OK => {
-                let text = format!("{status} where 200 with the bytes is expected");
-                Err(outcome::refused(&self.call, ErrorKind::EmptyResponse, text))
-            }
-            _ => Ok((self.headers, self.body)),
+        let status = self.call.answer().map_or(StatusCode::OK, |(status, _)| *status);
+        if expected.contains(&status) {
+            return Ok((status, self.headers, self.body));
         }
+        let text = format!("{status} where 200 with the bytes is expected");
+        Err(outcome::refused(&self.call, ErrorKind::EmptyResponse, text))
+    }
+
+    /// A media type is the server's word: a long one, or one with the token in it, is not repeated.
+    fn printed<'a>(&self, media: &'a str) -> &'a str {
+        let fits = !media.is_empty() && media.len() <= 64 && !self.call.is_token_in(media);
+        if fits { media } else { "of another content type" }
     }
 
     /// The answer as an event stream: 200 of the right content type.
@@ -124,7 +147,7 @@ impl Opened {
                 ErrorKind::UnexpectedContent,
                 format!(
                     "the answer is {}, not text/event-stream: a proxy or portal may have answered",
-                    other.filter(|t| t.len() <= 64).unwrap_or("of no content type"),
+                    other.map_or("of no content type", |media| self.printed(media)),
                 ),
             )),
         }
@@ -147,14 +170,18 @@ impl Transport {
         let result = match tokio::time::timeout(limit, run(client)).await {
             Ok(Ok(value)) => self.check(operation, call, value),
             Ok(Err(error)) => Err(outcome::from_generated::<()>(operation, &call, error).await),
-            Err(_) => Err(Error::new(
-                ErrorKind::Timeout,
-                format!("no headers within header_timeout ({limit:?})"),
-            )
-            .in_operation(operation)),
+            Err(_) => Err(self.no_headers().in_operation(operation)),
         };
         self.note(&result);
         result
+    }
+
+    fn no_headers(&self) -> Error {
+        let limit = self.config.header_timeout;
+        let text = format!("no headers within header_timeout ({limit:?})");
+        let error = Error::new(ErrorKind::Timeout, text);
+        // A connection that does not stand would have failed before.
+        if self.config.connect_timeout < limit { error.after_silence(limit) } else { error }
     }
 
     fn check(
@@ -173,8 +200,9 @@ impl Transport {
             return Err(outcome::refused(&call, ErrorKind::UnexpectedContent, text.to_owned())
                 .in_operation(operation));
         }
+        let of_call = call.clone();
         let bytes = value.into_inner_stream().map(move |chunk| {
-            chunk.map_err(|e| outcome::from_transport(e).in_operation(operation))
+            chunk.map_err(|e| outcome::from_transport(&of_call, e).in_operation(operation))
         });
         let limited = IdleLimit::new(bytes, self.config.sse_idle_timeout)
             .map(move |item| item.map_err(|e| e.in_operation(operation)));

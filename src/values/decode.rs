@@ -3,6 +3,9 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
+/// How much of a path is kept: a hostile text can nest a hundred names of 32 characters.
+const LONGEST_PATH: usize = 200;
+
 /// Where and how a JSON text did not fit its type, without a word of the text itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct DecodeError {
@@ -13,7 +16,8 @@ pub struct DecodeError {
 }
 
 impl DecodeError {
-    /// The place, such as `peers[3].mesh_ip`; empty for the whole document.
+    /// The place, such as `peers[3].mesh_ip`; empty for the whole document. Of a long
+    /// path the last 200 bytes, behind three dots.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -58,10 +62,18 @@ fn located<T: DeserializeOwned>(text: &[u8]) -> Result<T, DecodeError> {
     let mut json = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().iter().map(segment).collect::<String>();
-        describe(path.trim_start_matches('.').to_owned(), error.inner())
+        describe(end_of(path.trim_start_matches('.')), error.inner())
     })?;
     json.end().map_err(|error| describe(String::new(), &error))?;
     Ok(value)
+}
+
+/// The end of a path says most. All of it is ASCII.
+fn end_of(path: &str) -> String {
+    match path.len().checked_sub(LONGEST_PATH) {
+        None | Some(0) => path.to_owned(),
+        Some(more) => format!("...{}", &path[more..]),
+    }
 }
 
 fn describe(path: String, error: &serde_json::Error) -> DecodeError {
@@ -149,6 +161,15 @@ mod tests {
             "not JSON, nested too deep, a number out of range, or half a surrogate pair (line 1, column 1)"
         );
         assert!(text("{} canary").ends_with("(line 1, column 4)"));
+    }
+
+    #[test]
+    fn of_a_long_path_the_end_is_named() {
+        let name = "a".repeat(32);
+        let open = format!("{{\"{name}\":").repeat(100);
+        let error = decode::<serde_json::Value>(format!("{open}1e400").as_bytes()).unwrap_err();
+        assert_eq!(error.path().len(), LONGEST_PATH + "...".len());
+        assert!(error.path().starts_with("...") && error.path().ends_with(&format!(".{name}")));
     }
 
     #[test]

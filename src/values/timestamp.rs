@@ -134,19 +134,70 @@ impl PartialOrd for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Text { bytes: [0; LONGEST], length: 0 };
+        self.write(&mut text);
+        // Digits and punctuation are always text.
+        f.write_str(str::from_utf8(&text.bytes[..text.length]).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Timestamp {
+    fn write(self, text: &mut Text) {
         let local = self.local;
-        write!(f, "{:04}-{:02}-{:02}", local.year(), local.month(), local.day())?;
-        write!(f, "T{:02}:{:02}:{:02}", local.hour(), local.minute(), local.second())?;
+        // The year is one of 0 to 9999, and no other part is negative.
+        text.digits(4, local.year().unsigned_abs().into());
+        for (mark, part) in [
+            (b'-', local.month()),
+            (b'-', local.day()),
+            (b'T', local.hour()),
+            (b':', local.minute()),
+            (b':', local.second()),
+        ] {
+            text.byte(mark);
+            text.digits(2, part.unsigned_abs().into());
+        }
         if local.subsec_nanosecond() != 0 {
-            let fraction = format!("{:09}", local.subsec_nanosecond());
-            write!(f, ".{}", fraction.trim_end_matches('0'))?;
+            text.byte(b'.');
+            text.digits(9, local.subsec_nanosecond().unsigned_abs());
+            text.length -= text.zeros_at_the_end();
         }
         if self.offset_minutes == 0 {
-            return f.write_str("Z");
+            return text.byte(b'Z');
         }
-        let sign = if self.offset_minutes < 0 { '-' } else { '+' };
-        let minutes = self.offset_minutes.abs();
-        write!(f, "{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+        text.byte(if self.offset_minutes < 0 { b'-' } else { b'+' });
+        let minutes = u32::from(self.offset_minutes.unsigned_abs());
+        text.digits(2, minutes / 60);
+        text.byte(b':');
+        text.digits(2, minutes % 60);
+    }
+}
+
+/// A time as it is being written: batches hold thousands, and the formatter of the standard
+/// library takes several times as long.
+struct Text {
+    bytes: [u8; LONGEST],
+    length: usize,
+}
+
+const LONGEST: usize = "2025-01-15T10:30:00.123456789+02:00".len();
+
+impl Text {
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.length] = byte;
+        self.length += 1;
+    }
+
+    fn digits(&mut self, count: usize, mut number: u32) {
+        let end = self.length + count;
+        for place in self.bytes[self.length..end].iter_mut().rev() {
+            *place = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        self.length = end;
+    }
+
+    fn zeros_at_the_end(&self) -> usize {
+        self.bytes[..self.length].iter().rev().take_while(|byte| **byte == b'0').count()
     }
 }
 

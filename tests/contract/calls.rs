@@ -96,7 +96,7 @@ where
     while let Some(chunk) = stream.next().await {
         bytes.extend_from_slice(&chunk?);
     }
-    Ok(String::from_utf8(bytes).unwrap().into())
+    Ok(String::from_utf8_lossy(&bytes).into())
 }
 
 const NO_BODY: fn(&Ids) -> Option<Value> = |_| None;

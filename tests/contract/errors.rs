@@ -237,7 +237,7 @@ async fn problem_details_are_read_from_plain_json_too_and_a_strange_code_is_not_
         let error = failure(&mock, call, Answer::problem(409, code, "")).await;
         assert_eq!(error.to_string(), "report_drift: 409 Conflict", "{code:?}");
     }
-    for not_a_problem in ["[]", "{}", "7", "{\"status\":\"x\"}", "{"] {
+    for not_a_problem in ["[]", "[\"about:blank\"]", "{}", "7", "{\"status\":\"x\"}", "{"] {
         let answer =
             plain(409).body(not_a_problem).header("Content-Type", "application/problem+json");
         assert_eq!(failure(&mock, call, answer).await.problem(), None, "{not_a_problem}");
@@ -263,5 +263,12 @@ async fn an_html_page_is_named_as_a_proxy_s() {
         let error = failure(&mock, Call::of("heartbeat"), Answer::html(status)).await;
         assert!(error.is_retryable());
         assert!(error.to_string().contains("a proxy or portal answered"), "{error}");
+    }
+    // Also a page with nothing on it, of whatever call.
+    for operation in ["ping", "fetch_state", "get_json"] {
+        let empty = Answer::status(200).header("Content-Type", "text/html");
+        let error = failure(&mock, Call::of(operation), empty).await;
+        assert_eq!(error.kind(), ErrorKind::UnexpectedContent, "{error}");
+        assert!(error.is_retryable());
     }
 }

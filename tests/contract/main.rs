@@ -6,18 +6,29 @@
 #![allow(clippy::unwrap_used)]
 
 mod calls;
+mod cancelled;
 mod connections;
 mod decoding;
 mod document;
+mod download;
 mod errors;
+mod handshakes;
+mod goaway;
 mod limits;
+#[path = "../shared/polled.rs"]
+mod polled;
+mod proxies;
 mod reality;
 mod redirects;
 mod requests;
+mod secret_debug;
+mod secret_events;
 mod secrets;
 mod support;
 mod timeouts;
 mod tls;
+mod tls_server;
 mod tokens;
+mod traces;
 mod types;
 mod wire;

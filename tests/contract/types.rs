@@ -1,6 +1,7 @@
 //! Every message: JSON round trip, names of the fields, what is left out when empty.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 
 use plexsphere_client::types;
 use serde::Serialize;
@@ -9,11 +10,13 @@ use serde_json::{Map, Value, json};
 
 /// A type, the fields that it always writes, and those that it leaves out when they are
 /// empty: as the facts about the API list them, not as the document does.
-struct Message {
-    schema: &'static str,
+pub struct Message {
+    pub schema: &'static str,
     always: &'static str,
     optional: &'static str,
     round_trip: fn(&str) -> serde_json::Result<Value>,
+    /// The value in both forms of `Debug`.
+    pub shown: fn(&str) -> serde_json::Result<String>,
 }
 
 fn round_trip<T: Serialize + DeserializeOwned + Clone + PartialEq>(
@@ -25,13 +28,18 @@ fn round_trip<T: Serialize + DeserializeOwned + Clone + PartialEq>(
     serde_json::from_str(&written)
 }
 
+fn shown<T: DeserializeOwned + Debug>(text: &str) -> serde_json::Result<String> {
+    serde_json::from_str::<T>(text).map(|value| format!("{value:?} {value:#?}"))
+}
+
 macro_rules! messages {
     ($($schema:ident as $type:ident: $always:literal, $optional:literal;)+) => {
-        const MESSAGES: &[Message] = &[$(Message {
+        pub const MESSAGES: &[Message] = &[$(Message {
             schema: stringify!($schema),
             always: $always,
             optional: $optional,
             round_trip: round_trip::<types::$type>,
+            shown: shown::<types::$type>,
         }),+];
     };
 }
@@ -117,7 +125,7 @@ impl Message {
 }
 
 /// The schemas of the document.
-fn schemas() -> Map<String, Value> {
+pub fn schemas() -> Map<String, Value> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/plexsphere.yaml");
     let document: Value = serde_norway::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     document["components"]["schemas"].as_object().unwrap().clone()

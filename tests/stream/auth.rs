@@ -100,6 +100,44 @@ async fn a_token_set_while_the_callback_looks_for_one_counts() {
 }
 
 #[tokio::test]
+async fn a_fetch_on_an_open_stream_that_is_refused_asks_too() {
+    let rig = Rig::new().await;
+    let mut agent = rig.streaming().await;
+    // The stream stays open at the server; only the token is another one.
+    let asked = answering(&agent, Some(rig.mock.replace_secret_key(&rig.node_id)));
+    agent.manager.reconcile_now();
+    agent.states.has(2).await;
+    let counters = agent.status().counters;
+    assert_eq!((counters.connections, counters.state_failures), (1, 1));
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    let requests = rig.mock.requests_for("fetch_state");
+    assert!(requests[2].at - requests[1].at < ms(900), "at once, not after the back-off");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_fetch_that_is_refused_for_want_of_a_token_stops_nothing_and_is_no_storm() {
+    let rig = Rig::new().await;
+    let mut agent = rig.streaming().await;
+    rig.mock.script_always("fetch_state", Answer::status(401));
+    let made = AtomicUsize::new(0);
+    agent.manager.on_auth_failure(move || {
+        let token = format!("token-{}", made.fetch_add(1, Ordering::SeqCst));
+        async move { Some(Secret::new(token)) }
+    });
+    agent.manager.reconcile_now();
+    // One at once for the first new token, and then with the back-off of any failure.
+    let requests = rig.mock.wait_for_requests("fetch_state", 4, LIMIT).await;
+    assert!(requests[3].at - requests[2].at >= ms(1900));
+    agent.manager.on_auth_failure(|| async { None::<Secret> });
+    agent.status_until(|s| s.counters.state_failures == 4).await;
+    let sent = rig.publish();
+    assert_eq!(agent.events.has(1).await, [sent]);
+    assert_eq!(agent.status().counters.connections, 1);
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_callback_that_keeps_making_useless_tokens_is_no_storm() {
     let rig = Rig::new().await;
     rig.mock.script_always("connect_sse", Answer::status(401));

@@ -10,7 +10,7 @@ use plexsphere_client::types::SigningKeys;
 use plexsphere_mock::{Answer, Event, SigningKey};
 use serde_json::json;
 
-use crate::support::{LIMIT, Log, Rig};
+use crate::support::{LIMIT, Log, Rig, ms};
 
 #[tokio::test]
 async fn a_rotation_is_in_force_before_the_next_event() {
@@ -56,6 +56,54 @@ async fn a_bad_signature_gets_one_fetch_and_one_second_look() {
     assert_eq!(agent.skipped.len(), 1);
     assert_eq!(agent.all.all().len(), 3, "state, state for the second look, event");
     assert_eq!(rig.mock.count("fetch_state"), 2);
+    agent.stop().await;
+}
+
+/// The bytes of a forged event that no server will send again.
+fn forged_block(rig: &Rig) -> bytes::Bytes {
+    let other = rig.mock.add_node("another").node_id;
+    rig.mock.publish_event(&other, Event::new("policy_updated", &json!({})).forged()).frame
+}
+
+#[tokio::test]
+async fn a_second_look_outlives_its_stream() {
+    let rig = Rig::new().await;
+    let mut agent = rig.streaming().await;
+    let block = forged_block(&rig);
+    agent.events.has(1).await; // the other node joined
+    // The fetch for the second look is under way when the network changes.
+    rig.mock.script("fetch_state", Answer::real().silence());
+    rig.mock.inject(&rig.node_id, block);
+    rig.mock.wait_for_requests("fetch_state", 2, LIMIT).await;
+    agent.manager.network_changed();
+    agent.skipped.has(1).await;
+    let good = rig.publish();
+    assert_eq!(agent.events.has(2).await[1], good);
+    agent.stop().await;
+    let counters = agent.status().counters;
+    assert_eq!((counters.refused, counters.skipped, counters.connections), (1, 1, 2));
+}
+
+#[tokio::test]
+async fn a_second_look_does_not_wait_for_a_fetch_that_the_server_wants_late() {
+    let rig = Rig::new().await;
+    let mut agent = rig.agent();
+    agent.manager.set_polling_fallback(ms(30), ms(30)).unwrap();
+    rig.run(&mut agent).await;
+    let block = forged_block(&rig);
+    agent.events.has(1).await; // the other node joined
+    rig.mock.script("fetch_state", Answer::real().silence());
+    rig.mock.inject(&rig.node_id, block);
+    rig.mock.wait_for_requests("fetch_state", 2, LIMIT).await;
+    // The fetch is dropped with the stream, and a poll hears that there is none for an hour.
+    rig.mock.script("fetch_state", Answer::status(429).retry_after_secs(3600));
+    rig.mock.set_bus_down(true);
+    agent.manager.network_changed();
+    agent.status_until(|s| s.counters.state_failures == 1).await;
+    rig.mock.set_bus_down(false);
+    let good = rig.publish();
+    assert_eq!(agent.events.has(2).await[1], good);
+    assert_eq!(agent.skipped.len(), 1);
     agent.stop().await;
 }
 

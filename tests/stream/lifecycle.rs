@@ -219,6 +219,35 @@ async fn after_the_grace_the_handler_is_dropped_and_its_event_comes_again() {
     agent.stop().await;
 }
 
+/// Panics when it is dropped in the middle of its work.
+struct Fuse;
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_when_it_is_dropped_does_not_spoil_the_shutdown() {
+    let rig = Rig::new().await;
+    let mut agent = rig.agent();
+    agent.manager.set_shutdown_grace(ms(20)).unwrap();
+    let began = Log::default();
+    agent.manager.register_handler(
+        "peer_removed",
+        noting(&began, "began", || async {
+            let _fuse = Fuse;
+            std::future::pending().await
+        }),
+    );
+    rig.run(&mut agent).await;
+    rig.publish();
+    began.has(1).await;
+    agent.stop().await;
+    assert_eq!(agent.status().mode, Mode::Stopped);
+}
+
 #[tokio::test]
 async fn a_dropped_start_leaves_its_event_to_the_next() {
     let rig = Rig::new().await;
@@ -246,6 +275,54 @@ async fn a_dropped_start_leaves_its_event_to_the_next() {
     agent.events.until(|events| events.last() == Some(&third)).await;
     assert_eq!(log.all(), [second.clone(), second], "begun, dropped, and given again");
     assert_eq!(agent.events.all().iter().filter(|id| **id == first).count(), 1);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_dropped_start_s_event_also_outlives_a_drop_before_it_came_again() {
+    let rig = Rig::new().await;
+    let mut agent = rig.streaming().await;
+    let began = Log::default();
+    agent.manager.register_handler("peer_removed", noting(&began, "", std::future::pending));
+    // The very first event: the server has no id yet to send it again by.
+    let first = rig.publish();
+    began.has(1).await;
+    agent.kill().await;
+    let states = Log::default();
+    let log = states.clone();
+    agent.manager.on_state(move |_| {
+        let hangs = log.len() == 0;
+        log.add("began");
+        async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        }
+    });
+    agent.start();
+    states.has(1).await;
+    agent.kill().await;
+    agent.start();
+    assert_eq!(began.has(2).await, [format!(" {first}"), format!(" {first}")]);
+    agent.kill().await;
+}
+
+#[tokio::test]
+async fn a_run_that_ends_before_it_began_leaves_the_position_to_the_next() {
+    let rig = Rig::new().await;
+    let mut agent = rig.streaming().await;
+    let mut sent = vec![rig.publish()];
+    agent.status_until(|s| s.counters.events == 1).await;
+    agent.stop().await;
+    agent.manager.shutdown();
+    agent.start();
+    agent.ended().await.unwrap();
+    drop(agent.manager.deliveries(&rig.node_id).unwrap());
+    sent.push(rig.publish());
+    agent.start();
+    assert_eq!(agent.events.has(2).await, sent);
+    assert_eq!(rig.cursors(), [None, Some("1".to_owned())]);
     agent.stop().await;
 }
 

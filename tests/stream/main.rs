@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod auth;
+mod cancelled;
 mod cursor;
 mod delivery;
 mod faults;
@@ -10,8 +11,11 @@ mod keys;
 mod lifecycle;
 mod parser;
 mod patience;
+#[path = "../shared/polled.rs"]
+mod polled;
 mod reconcile;
 mod reconnecting;
+mod shutdowns;
 mod signatures;
 mod skipped;
 mod status;

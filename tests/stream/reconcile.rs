@@ -67,6 +67,48 @@ async fn l7_a_fetch_that_fails_backs_off_and_the_stream_stays() {
 }
 
 #[tokio::test]
+async fn l4_a_fetch_keeps_to_retry_after_on_a_new_stream_too() {
+    let rig = Rig::new().await;
+    rig.mock.script("fetch_state", Answer::status(429).retry_after_secs(3));
+    let mut agent = rig.agent();
+    agent.start();
+    agent.status_until(|s| s.counters.state_failures == 1).await;
+    let sent = rig.publish_some(2);
+    assert_eq!(agent.events.has(2).await, sent, "events do not wait for it");
+    rig.mock.cut_streams(&rig.node_id, Close::Cut);
+    agent.status_until(|s| s.counters.connections == 2).await;
+    agent.manager.reconcile_now();
+    agent.states.has(1).await;
+    let requests = rig.mock.requests_for("fetch_state");
+    assert!(requests[1].at - requests[0].at >= ms(2950));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn l4_polls_and_fetches_share_retry_after() {
+    let rig = Rig::new().await;
+    rig.mock.script("fetch_state", Answer::status(503).retry_after_secs(2));
+    let mut agent = rig.agent();
+    agent.manager.set_polling_fallback(ms(30), ms(30)).unwrap();
+    agent.start();
+    agent.status_until(|s| s.counters.state_failures == 1).await;
+    // The fetch was refused on the stream, and the polls wait for it.
+    rig.mock.set_bus_down(true);
+    agent.states.has(1).await;
+    // A poll was refused, and the fetch of a new stream waits for it.
+    rig.mock.script("fetch_state", Answer::status(503).retry_after_secs(2));
+    agent.status_until(|s| s.counters.state_failures == 2).await;
+    let refused = rig.mock.count("fetch_state") as usize - 1;
+    let states = agent.states.len();
+    rig.mock.set_bus_down(false);
+    agent.states.has(states + 1).await;
+    let requests = rig.mock.requests_for("fetch_state");
+    assert!(requests[1].at - requests[0].at >= ms(1950));
+    assert!(requests[refused + 1].at - requests[refused].at >= ms(1950));
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn reconcile_now_fetches_once_for_several_requests() {
     let rig = Rig::new().await;
     let mut agent = rig.streaming().await;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::join_all;
-use plexsphere_client::{Error, ErrorKind, Mode};
+use plexsphere_client::{Config, Error, ErrorKind, Mode};
 use plexsphere_mock::{Answer, Close, Event, Then};
 use serde_json::json;
 
@@ -21,6 +21,54 @@ async fn parity_2a_a_stream_outlives_the_request_timeout() {
     let id = rig.publish();
     assert_eq!(agent.events.has(1).await, [id]);
     assert_eq!(rig.mock.count("connect_sse"), 1);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn issue5_streams_without_a_byte_are_named_and_polled_at_once() {
+    // Its keep-alive comments come too late: as if something held them back.
+    let rig = Rig::with(|mock| mock, |config| config.sse_idle_timeout(ms(200))).await;
+    let mut agent = rig.agent();
+    agent.start();
+    let status = agent.mode(Mode::Polling).await;
+    let said = status.last_error.unwrap();
+    let words = "connected, but no byte in 200ms three times in a row: something between buffers";
+    assert!(said.starts_with(words), "{said}");
+    assert_eq!(status.counters.connections, 3);
+    // The stream is still tried, and when it flows all is well.
+    rig.until(|mock| mock.count("connect_sse") >= 6).await;
+    rig.mock.wait_for_streams(&rig.node_id, 1, LIMIT).await;
+    let id = rig.publish();
+    assert_eq!(agent.events.has(1).await, [id]);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn issue5_answers_without_headers_are_named_and_polled_at_once() {
+    let limits = |config: Config| config.connect_timeout(ms(400)).header_timeout(ms(500));
+    let rig = Rig::with(|mock| mock, limits).await;
+    rig.mock.script_always("connect_sse", Answer::real().silence());
+    let mut agent = rig.agent();
+    agent.start();
+    let said = agent.mode(Mode::Polling).await.last_error.unwrap();
+    assert!(said.contains("no byte in 500ms three times in a row"), "{said}");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn issue5_a_byte_now_and_then_is_a_stream_that_flows() {
+    let rig = Rig::with(|mock| mock, |config| config.sse_idle_timeout(ms(200))).await;
+    let short = |text: &str| Answer::stream([text.to_owned()], Then::Stall);
+    for text in ["", "", ":hi\n\n", "", "", ":hi\n\n", "", ""] {
+        rig.mock.script("connect_sse", short(text));
+    }
+    rig.mock.script_always("connect_sse", short(":hi\n\n"));
+    let mut agent = rig.agent();
+    agent.start();
+    rig.until(|mock| mock.count("connect_sse") >= 11).await;
+    let status = agent.status();
+    assert_ne!(status.mode, Mode::Polling);
+    assert!(!status.last_error.unwrap().contains("three times"));
     agent.stop().await;
 }
 

@@ -16,8 +16,13 @@ pub fn run(repo: &Repo, words: &[&str]) -> Result<bool, String> {
         .args(["run", "--quiet", "--package", "plexsphere-lab"])
         .args(release)
         .arg("--")
-        .args(words)
+        .args(&words)
         .status()
         .map_err(|e| format!("cargo cannot be started: {e}"))?;
-    Ok(status.success())
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(1) => Ok(false),
+        // It has said why.
+        _ => Err(format!("{} did not run to its end", words[0])),
+    }
 }

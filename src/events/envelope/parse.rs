@@ -1,5 +1,7 @@
+use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -61,11 +63,49 @@ pub enum EnvelopeError {
     },
 }
 
-pub(super) fn envelope(data: &[u8]) -> Result<SignedEnvelope, EnvelopeError> {
-    let text = std::str::from_utf8(data).map_err(|_| EnvelopeError::NotUtf8)?;
-    if is_too_deep(data) {
+pub(super) fn envelope(text: &str) -> Result<SignedEnvelope, EnvelopeError> {
+    if is_too_deep(text.as_bytes()) {
         return Err(EnvelopeError::TooDeep);
     }
+    plain(text).map_or_else(|| careful(text), Ok)
+}
+
+/// An envelope as a server writes it: each field once, under its own name, and no other.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plain<'a> {
+    #[serde(borrow)]
+    event_type: Cow<'a, str>,
+    event_id: String,
+    #[serde(borrow)]
+    issued_at: &'a RawValue,
+    nonce: String,
+    payload: Box<RawValue>,
+    signature: String,
+}
+
+/// Reads a plain envelope in one pass, which is all that is read in the usual case.
+///
+/// `None` says nothing but that [`careful`] has to look: it accepts all that is accepted here.
+fn plain(text: &str) -> Option<SignedEnvelope> {
+    // For a list of six values would do too.
+    let plain: Plain<'_> =
+        text.starts_with('{').then(|| serde_json::from_str(text).ok()).flatten()?;
+    if plain.event_type.is_empty() || plain.event_id.is_empty() {
+        return None;
+    }
+    Some(SignedEnvelope {
+        event_type: plain.event_type.as_ref().into(),
+        event_id: plain.event_id,
+        issued_at: time(plain.issued_at.get())?,
+        nonce: plain.nonce,
+        payload: plain.payload.into(),
+        signature: plain.signature,
+    })
+}
+
+/// Reads any envelope, and says what is wrong with one that is none.
+fn careful(text: &str) -> Result<SignedEnvelope, EnvelopeError> {
     let fields = fields(text)?;
     if let Some(field) = fields.ambiguous {
         return Err(EnvelopeError::Ambiguous { field });
@@ -78,6 +118,15 @@ pub(super) fn envelope(data: &[u8]) -> Result<SignedEnvelope, EnvelopeError> {
         payload: fields.values[PAYLOAD].map_or_else(RawJson::default, |raw| raw.to_owned().into()),
         signature: fields.string(SIGNATURE)?,
     })
+}
+
+/// The time in its raw text: an escape in it is an error, as in Go. `None` is the error,
+/// `Some(None)` no time.
+fn time(raw: &str) -> Option<Option<Timestamp>> {
+    if matches!(raw, "null" | r#""""#) {
+        return Some(None);
+    }
+    raw.strip_prefix('"')?.strip_suffix('"')?.parse().ok().map(Some)
 }
 
 /// Counts brackets outside of strings. Each needs its partner, so a text shorter
@@ -136,15 +185,9 @@ impl Fields<'_> {
         }
     }
 
-    /// The time is read from the raw text: an escape in it is an error, as in Go.
     fn time(&self, index: usize) -> Result<Option<Timestamp>, EnvelopeError> {
-        let raw = match self.values[index].map(RawValue::get) {
-            None | Some("null" | r#""""#) => return Ok(None),
-            Some(raw) => raw,
-        };
-        let text = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
-        text.and_then(|text| text.parse().ok())
-            .map(Some)
+        let Some(raw) = self.values[index] else { return Ok(None) };
+        time(raw.get())
             .ok_or(EnvelopeError::WrongType { field: NAMES[index], expected: "an RFC 3339 time" })
     }
 }
@@ -363,7 +406,62 @@ mod tests {
         SignedEnvelope::parse(wide).unwrap();
     }
 
+    /// A field of an envelope as it should be, and as it should not.
+    fn field() -> impl Strategy<Value = String> {
+        let name = prop_oneof![
+            6 => proptest::sample::select(&NAMES[..]).prop_map(str::to_owned),
+            1 => Just("Nonce".to_owned()),
+            1 => Just("n\\u006fnce".to_owned()),
+            1 => Just("other".to_owned()),
+        ];
+        let value = prop_oneof![
+            4 => Just(r#""2025-01-15T10:30:00.10+02:00""#),
+            2 => Just(r#""a\u0062\n""#),
+            1 => proptest::sample::select(
+                &[r#""""#, r#""\ud800""#, "null", "7", "[]", r#"{"a": [1E400]}"#, "01"][..]
+            ),
+        ];
+        (name, value).prop_map(|(name, value)| format!("\"{name}\": {value}"))
+    }
+
+    fn whole() -> String {
+        let value = r#""2025-01-15T10:30:00Z""#;
+        let fields: Vec<String> = NAMES.iter().map(|name| format!("\"{name}\":{value}")).collect();
+        fields.join(",")
+    }
+
+    #[test]
+    fn a_servers_envelope_is_read_in_one_pass_and_what_is_not_quite_one_is_not() {
+        let good = whole();
+        assert_eq!(plain(&format!("{{{good}}}")), careful(&format!("{{{good}}}")).ok());
+        assert!(plain(&format!("{{{good}}}")).is_some());
+        let list = r#"["a","b","2025-01-15T10:30:00Z","n",{},"s"]"#;
+        for bad in [list, &format!("{{{good},\"Nonce\":\"n\"}}"), &format!("{{{good}}}x")] {
+            assert_eq!(plain(bad), None, "{bad}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_one_pass_accepts_the_careful_reading_accepts_too(
+            before in proptest::collection::vec(field(), 0..2),
+            after in proptest::collection::vec(field(), 0..2),
+            fields in Just(NAMES.map(str::to_owned).to_vec()).prop_shuffle(),
+            values in proptest::collection::vec(field(), 6),
+            left_out in 0_usize..12,
+        ) {
+            // Each name once in any order, now and then one more or one less.
+            let named = fields.iter().zip(&values).enumerate().filter(|(at, _)| *at != left_out);
+            let named = named.map(|(_, (name, field))| {
+                format!("\"{name}\":{}", field.split_once(": ").map_or("1", |(_, value)| value))
+            });
+            let all: Vec<String> = before.into_iter().chain(named).chain(after).collect();
+            let text = format!("{{{}}}", all.join(" ,"));
+            if let Some(read) = plain(&text) {
+                prop_assert_eq!(careful(&text), Ok(read), "{}", text);
+            }
+        }
+
         #[test]
         fn any_text_is_read_without_a_panic(
             text in "[\\[\\]{}\":,\\\\a-z0-9 ]{0,200}|\\PC{0,200}",

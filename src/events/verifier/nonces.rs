@@ -155,7 +155,78 @@ fn read_line(text: &str) -> Option<(Digest, Spent)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// How long a nonce is remembered.
+    const KEPT: i64 = 100;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// A nonce for signed bytes, both by their numbers.
+        Spend(u8, u8),
+        Pass(i64),
+        Capacity(usize),
+        Restart,
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            8 => (0..12_u8, 0..3_u8).prop_map(|(nonce, signed)| Step::Spend(nonce, signed)),
+            3 => (0..60_i64).prop_map(Step::Pass),
+            1 => (0..12_usize).prop_map(Step::Capacity),
+            1 => Just(Step::Restart),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn issue5_a_nonce_is_good_once_for_as_long_as_it_is_remembered(
+            steps in proptest::collection::vec(any_step(), 0..100),
+        ) {
+            let (mut nonces, mut now, mut capacity) = (Nonces::new(8), 0, 8);
+            // A plain list, the oldest first: nonce, signed bytes, until when.
+            let (mut list, mut evicted) = (Vec::<(u8, u8, i64)>::new(), 0);
+            for step in steps {
+                match step {
+                    Step::Spend(nonce, signed) => {
+                        list.retain(|(.., expires)| *expires > now);
+                        let known = list.iter().find(|(known, ..)| *known == nonce);
+                        let expected = match known {
+                            None => Ok(Verdict::New),
+                            Some((_, before, _)) if *before == signed => Ok(Verdict::Redelivered),
+                            Some(_) => Err(VerifyError::NonceReused),
+                        };
+                        if known.is_none() {
+                            list.push((nonce, signed, now + KEPT));
+                        }
+                        let verdict = nonces.spend(&nonce.to_string(), &[signed], now, now + KEPT);
+                        prop_assert_eq!(verdict, expected);
+                    }
+                    Step::Pass(seconds) => now += seconds,
+                    Step::Capacity(new) => {
+                        capacity = new.max(1);
+                        nonces.set_capacity(new);
+                    }
+                    Step::Restart => {
+                        list.retain(|(.., expires)| *expires > now);
+                        let saved = nonces.export(now);
+                        prop_assert_eq!(saved.lines.len(), list.len());
+                        nonces = Nonces::new(capacity);
+                        prop_assert_eq!(nonces.import(&saved, now, now + KEPT), 0);
+                        evicted = 0;
+                    }
+                }
+                let over = list.len().saturating_sub(capacity);
+                list.drain(..over);
+                evicted += over as u64;
+                prop_assert_eq!(nonces.evicted(), evicted);
+                prop_assert_eq!(nonces.order.len(), nonces.spent.len());
+                prop_assert!(nonces.order.len() <= capacity);
+            }
+        }
+    }
 
     #[test]
     fn a_nonce_is_forgotten_in_the_second_in_which_it_expires() {

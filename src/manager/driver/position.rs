@@ -29,20 +29,29 @@ pub(in crate::manager) struct Kept {
 impl Driver {
     /// Takes the position up where the last run left it, or a process before this one.
     ///
-    /// Cancel safe: a load that was cut short is begun anew.
+    /// Cancel safe: a load that was cut short is begun anew, and until it is done what
+    /// the last run left stays where it is.
     pub(super) async fn load(&mut self) {
-        let kept = std::mem::take(&mut *self.inner.kept());
-        self.saver.take_over(kept.saving);
-        match kept.position.filter(|(node_id, _)| *node_id == self.node_id) {
-            Some((_, cursor)) => {
-                self.cursor = cursor;
-                self.again = kept.unsettled;
-            }
-            None => self.load_from_store().await,
+        self.saver.take_over(self.inner.kept().saving.take());
+        if !self.take_up_kept() {
+            self.load_from_store().await;
         }
         let last_event_id = self.cursor.last_event_id().map(|id| id.to_string());
         self.inner.status.update(|status| status.last_event_id = last_event_id);
         self.loaded = true;
+    }
+
+    /// Takes over what the last run left, if it was this node's.
+    fn take_up_kept(&mut self) -> bool {
+        let mut kept = self.inner.kept();
+        match kept.position.take_if(|(node_id, _)| *node_id == self.node_id) {
+            Some((_, cursor)) => {
+                self.cursor = cursor;
+                self.again = kept.unsettled.take();
+                true
+            }
+            None => false,
+        }
     }
 
     async fn load_from_store(&mut self) {
@@ -80,16 +89,27 @@ impl Driver {
             tracing::warn!("the cursor store hangs: the last save is not waited for");
         }
     }
+
+    /// Puts down what the next run begins with. A run that did not get to its position
+    /// leaves that of the one before.
+    fn leave_to_the_next(&mut self) {
+        let mut kept = self.inner.kept();
+        if self.loaded {
+            // What is handed out may be a state, fetched before the event that comes again.
+            let mut open = [self.handed_out.take(), self.again.take()].into_iter().flatten();
+            kept.unsettled = open.find(|pending| matches!(pending, Pending::Event { .. }));
+            kept.position =
+                Some((std::mem::take(&mut self.node_id), std::mem::take(&mut self.cursor)));
+        }
+        if let Some(saving) = self.saver.running() {
+            kept.saving = Some(saving);
+        }
+    }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let position = self
-            .loaded
-            .then(|| (std::mem::take(&mut self.node_id), std::mem::take(&mut self.cursor)));
-        let unsettled = self.handed_out.take().or_else(|| self.again.take());
-        let unsettled = unsettled.filter(|pending| matches!(pending, Pending::Event { .. }));
-        *self.inner.kept() = Kept { position, unsettled, saving: self.saver.running() };
+        self.leave_to_the_next();
         self.inner.status.update(|status| status.healthy = false);
         self.inner.status.set_mode(Mode::Stopped, None);
         // A shutdown was for this run, however it ended.

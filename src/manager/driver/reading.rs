@@ -7,10 +7,12 @@ use futures::StreamExt;
 use tracing::Instrument;
 
 use super::{Driver, LONGEST_NAP, Pending, Refused, SecondLook, after, at};
+use crate::error::brief;
 use crate::events::{EventType, StreamItem, Verdict, Verified, VerifyError};
 use crate::manager::callbacks::{SkipReason, Skipped};
 use crate::manager::reconcile::MIN_GAP;
 use crate::reconnect::Input;
+use crate::status::Status;
 use crate::types::SigningKeys;
 
 /// Between two log lines of skipped events.
@@ -114,9 +116,9 @@ impl Driver {
     /// A verified event: handed out, unless it was handled before.
     pub(super) fn accept(&mut self, event: Verified, id: Option<Arc<str>>) -> Option<Pending> {
         if self.cursor.was_handled(&event.envelope().event_id) {
-            self.inner.status.count(|c| c.redelivered += 1);
-            tracing::debug!(event_id = %event.envelope().event_id, "event handled before");
-            self.move_cursor(id.as_deref());
+            let event_id = &*brief(&event.envelope().event_id);
+            tracing::debug!(event_id, "event handled before");
+            self.move_cursor(id.as_deref(), |status| status.counters.redelivered += 1);
             return None;
         }
         if event.envelope().event_type == EventType::SigningKeyRotated
@@ -162,7 +164,7 @@ impl Driver {
             && self.inner.verifier.is_authentic(&envelope)
         {
             // It is the server's own and too late: its fate is settled.
-            self.move_cursor(id.as_deref());
+            self.move_cursor(id.as_deref(), |_| {});
         }
         let reason = skew.map_or(SkipReason::Refused(error), SkipReason::ClockSkew);
         self.skip(Skipped::envelope(reason, &envelope));
@@ -185,22 +187,28 @@ impl Driver {
             }
             logged => logged.replace((now, 0)).map_or(0, |(_, unlogged)| unlogged),
         };
+        let event_type = skipped.event_type.as_ref().map(|known| brief(known.as_str()));
+        let event_id = skipped.event_id.as_deref().map(brief);
         tracing::warn!(
             reason = %skipped.reason,
-            event_type = skipped.event_type.as_ref().map(EventType::as_str),
-            event_id = skipped.event_id.as_deref(),
+            event_type = event_type.as_deref(),
+            event_id = event_id.as_deref(),
             unlogged,
             "event skipped"
         );
     }
 
-    pub(super) fn move_cursor(&mut self, id: Option<&str>) {
+    /// Moves the position, and says so in one update of the status with another change.
+    pub(super) fn move_cursor(&mut self, id: Option<&str>, change: impl FnOnce(&mut Status)) {
         if !self.cursor.move_to(id) {
             tracing::warn!("an event id cannot stand in a header: the position stays before it");
         }
-        if id.is_some() {
-            let at = self.cursor.last_event_id().map(|id| id.to_string());
-            self.inner.status.update(|status| status.last_event_id = at);
-        }
+        let at = self.cursor.last_event_id();
+        self.inner.status.update(|status| {
+            change(status);
+            if id.is_some() {
+                status.last_event_id = at.map(|id| id.to_string());
+            }
+        });
     }
 }

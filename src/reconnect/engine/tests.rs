@@ -7,8 +7,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::reconnect::{Failure, classify};
 
+mod properties;
+
 /// The middle of the random range: no jitter.
 const MID: u64 = 1 << 63;
+/// What the idle limit says.
+const SILENT: Input = Input::Failed(FailureAction::RetrySilent);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -42,6 +46,10 @@ enum Answer {
     Breaks(Duration),
     /// A stream without a byte, which ends cleanly after this long.
     Silent(Duration),
+    /// A stream without a byte, until the idle limit ends it after this long.
+    Mute(Duration),
+    /// A stream with bytes, until the idle limit ends it after this long.
+    Stalls(Duration),
 }
 
 /// The simplest driver: it carries out the commands in virtual time and keeps the books.
@@ -124,6 +132,8 @@ impl Sim {
             Answer::Streams(lasts) => (lasts, true, Input::Ended),
             Answer::Breaks(lasts) => (lasts, true, Input::Failed(classify(&Failure::default()))),
             Answer::Silent(lasts) => (lasts, false, Input::Ended),
+            Answer::Mute(lasts) => (lasts, false, SILENT),
+            Answer::Stalls(lasts) => (lasts, true, SILENT),
         };
         assert_eq!(self.step(Input::Opened), Command::Read);
         if bytes {
@@ -156,8 +166,9 @@ impl Sim {
 
 // Every state × every input.
 
-const ACTIONS: [FailureAction; 9] = [
+const ACTIONS: [FailureAction; 10] = [
     FailureAction::RetryTransient,
+    FailureAction::RetrySilent,
     FailureAction::RetryAuth,
     FailureAction::RetryNewToken,
     FailureAction::RespectServer { retry_after: None },
@@ -198,6 +209,7 @@ fn situations() -> Vec<(&'static str, Vec<Input>, Duration)> {
         ("authenticating", vec![Start, Failed(RetryAuth)], SECOND * 10),
         ("young", vec![Start, Opened, Received], SECOND * 10),
         ("mute", vec![Start, Opened], SECOND * 100),
+        ("third silence", third_silence(), SECOND * 220),
         ("healthy", vec![Start, Opened, Received], SECOND * 100),
         ("back-off", vec![Start, Failed(RetryTransient)], secs(0.5)),
         ("due", vec![Start, Failed(RetryTransient)], SECOND),
@@ -207,10 +219,21 @@ fn situations() -> Vec<(&'static str, Vec<Input>, Duration)> {
     ]
 }
 
+/// A stream that is open without a byte, after two others that stayed so. Two minutes have passed.
+fn third_silence() -> Vec<Input> {
+    use Input::*;
+    vec![Start, Opened, SILENT, TimerFired, Opened, SILENT, TimerFired, Opened]
+}
+
+/// At the time 0; a timer that fires on the way does so a minute after what was before.
 fn brought_to(path: &[Input], settings: ReconnectSettings) -> ReconnectEngine {
     let mut engine = ReconnectEngine::new(settings);
+    let mut now = Duration::ZERO;
     for input in path {
-        engine.step(*input, Duration::ZERO, MID);
+        if *input == Input::TimerFired {
+            now += MINUTE;
+        }
+        engine.step(*input, now, MID);
     }
     engine
 }
@@ -221,7 +244,9 @@ fn expected(situation: &str, input: Input) -> Command {
     use FailureAction::*;
     use Input::*;
     let failed = |action| match action {
-        RetryTransient | DropCursor | RespectServer { retry_after: None } => Wait(SECOND),
+        RetryTransient | RetrySilent | DropCursor | RespectServer { retry_after: None } => {
+            Wait(SECOND)
+        }
         RespectServer { .. } => Wait(SECOND * 45),
         RetryAuth => Authenticate,
         RetryNewToken => Connect,
@@ -231,12 +256,20 @@ fn expected(situation: &str, input: Input) -> Command {
     };
     match (situation, input) {
         ("stopped", _) | (_, Shutdown) => Stop(StopReason::Shutdown),
+        ("third silence", SILENT) => Poll,
+        ("third silence", Ended | Failed(RetryTransient | DropCursor)) => Wait(SECOND * 4),
+        ("third silence", Failed(RespectServer { retry_after: None })) => Wait(SECOND * 4),
+        ("third silence", Failed(RetrySlowly)) => Wait(SECOND * 110), // the poll of the outage
+        ("third silence", Opened | Received) => Continue,
         ("idle", Start) => Connect,
         ("connecting", Opened) => Read,
-        ("connecting" | "young" | "mute" | "healthy", Failed(action)) => failed(action),
+        ("connecting" | "young" | "mute" | "third silence" | "healthy", Failed(action)) => {
+            failed(action)
+        }
         ("connecting" | "young" | "mute", Ended) => Wait(SECOND),
         ("healthy", Ended) => Wait(SECOND / 2),
-        ("connecting" | "young" | "mute" | "healthy" | "slow", NetworkChanged) => Connect,
+        ("connecting" | "young" | "mute" | "third silence", NetworkChanged) => Connect,
+        ("healthy" | "slow", NetworkChanged) => Connect,
         ("authenticating", AuthRecovered) => Connect,
         ("authenticating", AuthRefused) => Stop(StopReason::Unauthorized),
         ("back-off", _) => Wait(SECOND / 2),
@@ -276,7 +309,7 @@ fn issue3_every_state_times_every_input() {
             walked += 1;
         }
     }
-    assert_eq!(walked, 11 * 30);
+    assert_eq!(walked, 12 * 32);
 }
 
 #[test]
@@ -445,6 +478,54 @@ fn parity_d_retry_is_the_new_base_of_the_back_off_and_of_the_spread() {
 }
 
 #[test]
+fn issue6_the_first_reconnect_after_a_healthy_stream_is_spread_and_no_other() {
+    let settings = ReconnectSettings {
+        reconnect_spread: SECOND * 40,
+        polling_after: Duration::MAX,
+        ..ReconnectSettings::default()
+    };
+    let transient = Input::Failed(FailureAction::RetryTransient);
+    let busy = Input::Failed(FailureAction::RespectServer { retry_after: Some(SECOND * 30) });
+    for (input, least, most) in
+        [(Input::Ended, 0.0, 41.0), (transient, 0.75, 41.25), (busy, 30.0, 77.5)]
+    {
+        let (mut lowest, mut highest) = (Duration::MAX, Duration::ZERO);
+        // A random number of zero is no wait at all: it connects at once.
+        for seed in 1..500_u64 {
+            let mut engine =
+                brought_to(&[Input::Start, Input::Opened, Input::Received], settings.clone());
+            let random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let Command::Wait(wait) = engine.step(input, MINUTE * 2, random) else {
+                panic!("{input:?}")
+            };
+            assert!(wait >= secs(least) && wait <= secs(most), "{input:?}: {wait:?}");
+            (lowest, highest) = (lowest.min(wait), highest.max(wait));
+
+            // What fails from then on is backed off as ever.
+            let now = MINUTE * 2 + wait;
+            assert_eq!(engine.step(Input::TimerFired, now, random), Command::Connect);
+            let Command::Wait(next) = engine.step(transient, now, random) else {
+                panic!("{input:?}")
+            };
+            assert!(next <= secs(2.5), "{input:?}: {next:?}");
+        }
+        let window = secs(most - least);
+        assert!(highest - lowest > window * 9 / 10, "{input:?}: {lowest:?} to {highest:?}");
+    }
+}
+
+#[test]
+fn issue6_there_is_no_spread_by_default_and_none_after_a_stream_that_was_not_healthy() {
+    assert_eq!(ReconnectSettings::default().reconnect_spread, Duration::ZERO);
+    let settings =
+        ReconnectSettings { reconnect_spread: SECOND * 40, ..ReconnectSettings::default() };
+    for before in [&[Input::Start][..], &[Input::Start, Input::Opened, Input::Received]] {
+        let mut engine = brought_to(before, settings.clone());
+        assert_eq!(engine.step(Input::Ended, SECOND, MID), Command::Wait(SECOND), "{before:?}");
+    }
+}
+
+#[test]
 fn l4_retry_after_is_a_lower_bound_and_capped() {
     let four_years = DAY * 365 * 4;
     for (said, least, most) in [
@@ -585,6 +666,71 @@ fn b3_no_stream_here_polls_at_once_and_looks_for_one_slowly() {
         assert!((1300..1600).contains(&sim.polls.len()), "{}", sim.polls.len());
         assert!((24..40).contains(&sim.connects.len()), "{}", sim.connects.len());
     }
+}
+
+#[test]
+fn issue5_the_third_silent_stream_in_a_row_polls_at_once_and_the_stream_is_still_tried() {
+    let mut sim = Sim::new(ReconnectSettings::default());
+    sim.run(HOUR, |_| Answer::Mute(SECOND * 90));
+    let third_end = sim.connects[2] + SECOND * 90;
+    assert_eq!(sim.polls[0], third_end, "at once, and not after five minutes");
+    assert!(third_end < MINUTE * 5);
+    assert!(sim.polls.len() > 15 && sim.engine.is_polling());
+    assert!(sim.connects.len() > 20, "the stream is still tried: {}", sim.connects.len());
+    assert_eq!(sim.engine.silences() as usize, sim.connects.len());
+
+    // Polling that is set to never take over does so all the same: there is no stream to wait for.
+    let never = ReconnectSettings { polling_after: Duration::MAX, ..ReconnectSettings::default() };
+    let mut sim = Sim::new(never);
+    sim.run(MINUTE * 10, |_| Answer::Mute(SECOND * 90));
+    assert_eq!(sim.polls[0], sim.connects[2] + SECOND * 90);
+}
+
+#[test]
+fn issue5_headers_that_never_come_are_a_silence_too() {
+    let mut sim = Sim::new(ReconnectSettings::default());
+    sim.run(MINUTE * 3, |_| Answer::Fails(FailureAction::RetrySilent));
+    assert_eq!(sim.polls[0], sim.connects[2]);
+}
+
+#[test]
+fn issue5_a_byte_and_a_new_network_forget_the_silences_and_nothing_else_does() {
+    use Input::*;
+    let transient = Failed(FailureAction::RetryTransient);
+    for (between, silences) in [
+        (vec![Opened, Received, SILENT], 0),
+        (vec![Opened, Received, Ended], 0),
+        (vec![Opened, TimerFired, NetworkChanged, SILENT], 1),
+        (vec![Opened, Ended], 2),
+        (vec![transient], 2),
+        (vec![Opened, TimerFired, SILENT], 3),
+    ] {
+        let mut path = vec![Start, Opened, SILENT, TimerFired, Opened, SILENT, TimerFired];
+        path.extend(&between);
+        let engine = brought_to(&path, ReconnectSettings::default());
+        assert_eq!(engine.silences(), silences, "{between:?}");
+        assert_eq!(engine.is_polling(), silences >= SILENCES_BEFORE_POLLING, "{between:?}");
+    }
+}
+
+#[test]
+fn issue5_a_stream_that_stalls_after_its_first_bytes_is_not_taken_for_buffered() {
+    let mut sim = Sim::new(ReconnectSettings::default());
+    sim.run(MINUTE * 5, |_| Answer::Stalls(SECOND * 30));
+    assert!(sim.connects.len() > 5);
+    assert!(sim.polls.is_empty());
+}
+
+#[test]
+fn issue5_a_stream_that_flows_again_ends_the_polling_of_silent_ones() {
+    let mut sim = Sim::new(ReconnectSettings::default());
+    let mends = MINUTE * 10;
+    sim.run(HOUR, |now| if now < mends { Answer::Mute(SECOND * 90) } else { Answer::Streams(DAY) });
+    assert!(sim.polls_between(Duration::ZERO, mends) > 2);
+    let last = *sim.connects.last().expect("connected");
+    assert!(last < mends + MINUTE * 3, "{last:?}");
+    assert_eq!(sim.polls_between(last, HOUR), 0);
+    assert_eq!(sim.engine.silences(), 0);
 }
 
 #[test]

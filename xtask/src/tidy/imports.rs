@@ -15,7 +15,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("config", &["error"]),
     ("transport", &["config", "error"]),
     ("sealed", &["config", "error", "transport"]),
-    ("artifact", &["config", "error", "transport"]),
+    ("artifact", &["client", "config", "error", "reconnect", "transport"]),
     ("endpoints", &["artifact", "client", "config", "error", "transport"]),
     ("client", &["config", "error", "transport"]),
     ("events", &["config", "error"]),
