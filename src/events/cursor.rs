@@ -313,6 +313,7 @@ mod tests {
     #[test]
     fn ids_that_fill_the_window_s_bytes_exactly_stay() {
         let mut cursor = Cursor::default();
+        assert_eq!(HANDLED_BYTES, 1_048_576);
         for name in ["a", "b"] {
             cursor.note_handled(&name.repeat(HANDLED_BYTES / 2));
         }

@@ -233,6 +233,8 @@ mod tests {
         let mut nonces = Nonces::new(10);
         assert_eq!(nonces.spend("n", b"one", 100, 200), Ok(Verdict::New));
         assert_eq!(nonces.export(199).lines.len(), 1);
+        let line = STANDARD.decode(&nonces.export(199).lines[0]).unwrap();
+        assert_eq!((line.len(), LINE_BYTES), (40, 40));
         assert_eq!(nonces.export(200).lines.len(), 0);
         assert_eq!(nonces.spend("n", b"one", 199, 200), Ok(Verdict::Redelivered));
         assert_eq!(nonces.spend("n", b"two", 199, 200), Err(VerifyError::NonceReused));
