@@ -379,9 +379,9 @@ impl Patience {
         }
         let says_when = matches!(error.status(), Some(429 | 503));
         let said = error.retry_after().filter(|_| says_when).unwrap_or_default();
-        let least = backoff::retry_after(said, rand::random());
+        let least = backoff::retry_after(said, fastrand::u64(..));
         tracing::debug!(%error, received, "a download goes on after a wait");
-        Ok(backoff::jitter(delay, rand::random()).max(least))
+        Ok(backoff::jitter(delay, fastrand::u64(..)).max(least))
     }
 }
 

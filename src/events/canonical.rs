@@ -198,6 +198,19 @@ mod tests {
     }
 
     #[test]
+    fn the_room_for_the_usual_envelope_is_made_once_and_little_more_than_needed() {
+        for size in [10, 1000, 100_000] {
+            let payload = RawJson::from_text(format!("\"{}\"", "x".repeat(size))).unwrap();
+            let (event_type, event_id) = ("t".repeat(200), "i".repeat(1000));
+            let mut envelope = SignedEnvelope::new(event_type, event_id, payload);
+            envelope.nonce = "n".repeat(1000);
+            let bytes = signed_bytes(&envelope);
+            let most = bytes.len() + bytes.len() / 4 + 512;
+            assert!(bytes.capacity() <= most, "{} for {}", bytes.capacity(), bytes.len());
+        }
+    }
+
+    #[test]
     fn a_time_that_is_missing_is_written_as_the_zero_of_go() {
         let bytes = signed_bytes(&SignedEnvelope::new("a", "b", RawJson::default()));
         let expected = r#"{"event_type":"a","event_id":"b","issued_at":"0001-01-01T00:00:00Z","nonce":"","payload":null}"#;

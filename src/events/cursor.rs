@@ -285,6 +285,44 @@ mod tests {
     }
 
     #[test]
+    fn each_change_counts_and_nothing_else_does() {
+        let mut cursor = Cursor::default();
+        let mut changes = |change: &dyn Fn(&mut Cursor)| {
+            let before = cursor.version();
+            change(&mut cursor);
+            cursor.version().checked_sub(before)
+        };
+        assert_eq!(changes(&|cursor| cursor.note_handled("e-1")), Some(1));
+        assert_eq!(changes(&|cursor| cursor.note_handled("e-1")), Some(0));
+        assert_eq!(changes(&|cursor| assert!(cursor.move_to(Some("17")))), Some(1));
+        assert_eq!(changes(&|cursor| assert!(cursor.move_to(None))), Some(0));
+        assert_eq!(changes(&Cursor::reset), Some(1));
+        assert_eq!(cursor.last_event_id(), None);
+        assert!(cursor.was_handled("e-1"), "only the position is forgotten");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_folder_is_flushed_where_the_file_is() {
+        sync_folder(Path::new("a bare name: in the working folder")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        sync_folder(&folder.path().join("cursor.json")).unwrap();
+        sync_folder(&folder.path().join("none").join("cursor.json")).unwrap_err();
+    }
+
+    #[test]
+    fn ids_that_fill_the_window_s_bytes_exactly_stay() {
+        let mut cursor = Cursor::default();
+        assert_eq!(HANDLED_BYTES, 1_048_576);
+        for name in ["a", "b"] {
+            cursor.note_handled(&name.repeat(HANDLED_BYTES / 2));
+        }
+        assert_eq!(cursor.handled.len(), 2);
+        cursor.note_handled("c");
+        assert_eq!(cursor.handled.len(), 2);
+    }
+
+    #[test]
     fn the_window_is_bounded_in_bytes_too() {
         let mut cursor = Cursor::default();
         for n in 0..10 {
@@ -303,6 +341,9 @@ mod tests {
         }
         assert!(cursor.move_to(None));
         assert_eq!(cursor.last_event_id().map(|id| &**id), Some("17"));
+        let longest = "a".repeat(4096);
+        assert!(cursor.move_to(Some(&longest)));
+        assert_eq!(cursor.last_event_id().map(|id| &**id), Some(&*longest));
         assert!(cursor.move_to(Some("")));
         assert_eq!(cursor.last_event_id(), None);
     }

@@ -57,6 +57,21 @@ async fn an_error_or_a_panic_does_not_stop_the_next_handler() {
     assert_eq!(log.taken(), ["last x"]);
 }
 
+#[test]
+fn what_did_not_end_well_is_counted_together() {
+    let report = DispatchReport { handlers: 20, errors: 2, panics: 3, timeouts: 4 };
+    assert_eq!(report.failures(), 9);
+}
+
+#[test]
+fn debug_says_what_it_is_and_not_what_it_holds() {
+    assert_eq!(format!("{:?}", EventDispatcher::new()), "EventDispatcher { .. }");
+    let event = event("peer_removed", r#"{"peer_id":"p-1","canary":"canary"}"#);
+    let event = Event::<kind::PeerRemoved>::decode(Arc::clone(event.envelope())).unwrap();
+    let shown = format!("{event:?}");
+    assert!(shown.contains(r#"event_id: "e-1""#) && !shown.contains("canary"), "{shown}");
+}
+
 #[tokio::test]
 async fn an_event_without_a_handler_is_discarded() {
     let report = EventDispatcher::new().dispatch(&event("x", "{}")).await;

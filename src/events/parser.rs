@@ -397,3 +397,35 @@ fn empty(buffer: &mut Vec<u8>) {
     buffer.clear();
     buffer.shrink_to(KEPT_CAPACITY);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::stream;
+
+    use super::*;
+
+    #[test]
+    fn a_buffer_grows_by_doubling_but_never_past_the_most() {
+        let mut buffer = Vec::new();
+        append(&mut buffer, b"0123456789", 17);
+        assert_eq!(buffer.capacity(), 11, "room for one byte more");
+        append(&mut buffer, b"", 17);
+        assert_eq!(buffer.capacity(), 11, "nothing is needed");
+        append(&mut buffer, b"01234", 17);
+        assert_eq!((buffer.len(), buffer.capacity()), (15, 18));
+
+        let mut buffer = Vec::new();
+        append(&mut buffer, b"0123456789", 1000);
+        append(&mut buffer, b"01234", 1000);
+        assert_eq!((buffer.len(), buffer.capacity()), (15, 22));
+    }
+
+    #[test]
+    fn debug_of_an_item_stream_shows_its_parser() {
+        let items = SseParser::new().stream(stream::empty::<Result<Bytes, Infallible>>());
+        let shown = format!("{items:?}");
+        assert!(shown.starts_with("SseItems { parser: SseParser { limit: 1048576"), "{shown}");
+    }
+}

@@ -154,6 +154,17 @@ mod tests {
     }
 
     #[test]
+    fn debug_shows_the_parser_and_how_much_it_holds() {
+        let mut parser = SseParser::new().with_event_limit(100);
+        assert!(parser.next_item(&mut &b"event: canary\ndata: canary\ndata: can"[..]).is_none());
+        let source = stream::empty::<Result<Bytes, Infallible>>();
+        let shown = format!("{:?}", SseStream::new(source, parser, Arc::new(NoOpVerifier)));
+        // The type's 6 bytes, the data's 6 and its line end, and the 9 of the open line.
+        assert!(shown.starts_with("SseStream {") && shown.contains("held: 22"), "{shown}");
+        assert!(!shown.contains("can"), "{shown}");
+    }
+
+    #[test]
     fn what_is_no_event_is_said_and_the_stream_goes_on_in_any_chunking() {
         let text = format!(
             ":keep-alive\n\nid: 1\ndata: {{\"event_type\":\"a\",\"event_id\":\"e-1\"}}\n\n\

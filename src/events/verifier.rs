@@ -241,3 +241,88 @@ impl Verified {
         self.verdict
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::values::RawJson;
+
+    /// Only what every verifier has to have.
+    struct Plain;
+
+    impl EventVerifier for Plain {
+        fn verify(&self, _: &SignedEnvelope) -> Result<Verdict, VerifyError> {
+            Ok(Verdict::New)
+        }
+
+        fn update_keys(&self, _: &SigningKeys) -> Result<(), KeyError> {
+            Ok(())
+        }
+    }
+
+    /// Answers each question in a way that no default does.
+    #[derive(Default)]
+    struct Unlike {
+        imported: Mutex<NonceSnapshot>,
+    }
+
+    impl EventVerifier for Unlike {
+        fn verify(&self, _: &SignedEnvelope) -> Result<Verdict, VerifyError> {
+            Err(VerifyError::NonceReused)
+        }
+
+        fn is_authentic(&self, envelope: &SignedEnvelope) -> bool {
+            envelope.event_id == "own"
+        }
+
+        fn update_keys(&self, _: &SigningKeys) -> Result<(), KeyError> {
+            Err(KeyError::SmallOrder)
+        }
+
+        fn export_nonces(&self) -> NonceSnapshot {
+            self.imported.lock().unwrap().clone()
+        }
+
+        fn import_nonces(&self, nonces: &NonceSnapshot) {
+            *self.imported.lock().unwrap() = nonces.clone();
+        }
+
+        fn is_checking(&self) -> bool {
+            false
+        }
+    }
+
+    fn envelope(event_id: &str) -> SignedEnvelope {
+        SignedEnvelope::new("a", event_id, RawJson::default())
+    }
+
+    #[test]
+    fn a_plain_verifier_calls_nothing_authentic_and_remembers_nothing() {
+        assert!(!Plain.is_authentic(&envelope("own")));
+        Plain.import_nonces(&NonceSnapshot { lines: vec!["n".to_owned()] });
+        assert_eq!(Plain.export_nonces(), NonceSnapshot::default());
+        assert!(Plain.is_checking() && !NoOpVerifier.is_checking());
+    }
+
+    #[test]
+    fn a_shared_verifier_answers_as_the_one_that_is_shared() {
+        fn ask(verifier: impl EventVerifier) {
+            assert_eq!(verifier.verify(&envelope("own")), Err(VerifyError::NonceReused));
+            assert!(verifier.is_authentic(&envelope("own")));
+            assert!(!verifier.is_authentic(&envelope("other")));
+            assert_eq!(verifier.update_keys(&SigningKeys::new("k")), Err(KeyError::SmallOrder));
+            let nonces = NonceSnapshot { lines: vec!["n".to_owned()] };
+            verifier.import_nonces(&nonces);
+            assert_eq!(verifier.export_nonces(), nonces);
+            assert!(!verifier.is_checking());
+        }
+        ask(Arc::new(Unlike::default()));
+        ask(Arc::new(Unlike::default()) as Arc<dyn EventVerifier>);
+        fn checks(verifier: impl EventVerifier) -> bool {
+            verifier.is_checking()
+        }
+        assert!(checks(Arc::new(Plain)));
+    }
+}

@@ -190,7 +190,7 @@ impl Driver {
     /// Tells the engine what happened and takes up what it says.
     fn step(&mut self, input: Input) {
         let now = self.clock.now();
-        let command = self.engine.step(input, now, rand::random());
+        let command = self.engine.step(input, now, fastrand::u64(..));
         self.take_up(command, now);
     }
 
@@ -238,7 +238,7 @@ impl Driver {
         let action = action(&error, cursor_sent, self.token_seen);
         tracing::debug!(%error, ?action, "event stream failure");
         let now = self.clock.now();
-        let command = self.engine.step(input(action), now, rand::random());
+        let command = self.engine.step(input(action), now, fastrand::u64(..));
         // Before the mode changes: who waits for that finds the reason there.
         let text = silenced(&self.engine, &error).unwrap_or_else(|| error.to_string());
         self.inner.status.update(|status| {

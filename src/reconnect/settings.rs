@@ -108,3 +108,18 @@ impl ReconnectSettings {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconnect::backoff::MAX_RETRY_AFTER;
+
+    #[test]
+    fn the_numbers_are_those_of_the_documentation() {
+        let seconds = |time: Duration| time.as_secs();
+        assert_eq!([DEFAULT_BASE_INTERVAL, DEFAULT_MAX_INTERVAL].map(seconds), [1, 60]);
+        assert_eq!([DEFAULT_POLLING_AFTER, DEFAULT_POLL_INTERVAL].map(seconds), [300, 60]);
+        assert_eq!([DEFAULT_SLOW_INTERVAL, DEFAULT_SLOW_MAX_INTERVAL].map(seconds), [300, 3600]);
+        assert_eq!([HEALTHY_AFTER, MAX_RETRY_AFTER].map(seconds), [60, 300]);
+    }
+}

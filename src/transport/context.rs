@@ -178,6 +178,13 @@ mod tests {
     }
 
     #[test]
+    fn debug_of_a_call_shows_nothing_of_it() {
+        let shared = shared();
+        shared.set_token(&"canary".into()).unwrap();
+        assert_eq!(format!("{:?}", Call::new(&shared)), "Call");
+    }
+
+    #[test]
     fn only_a_changed_token_counts_as_new() {
         let shared = shared();
         shared.set_token(&"a".into()).unwrap();

@@ -341,3 +341,53 @@ fn is_word(code: &str) -> bool {
     (1..=64).contains(&code.len())
         && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use futures::stream;
+    use http::HeaderValue;
+    use http::header::RETRY_AFTER;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::transport::context::Shared;
+
+    #[test]
+    fn an_error_without_an_answer_takes_what_is_known_of_the_call_s() {
+        let shared = Arc::new(Shared::new("1.0", &Config::new("http://h").unwrap()).unwrap());
+        shared.set_token(&"a".into()).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        let call = Call::new(&shared);
+        call.note_answer(StatusCode::FORBIDDEN, &headers);
+        let error = Error::new(ErrorKind::Forbidden, "no").with_answer_of(&call);
+        assert_eq!(
+            (error.status(), error.retry_after()),
+            (Some(403), Some(Duration::from_secs(5)))
+        );
+        assert!(error.is_retryable(), "a page is not the control plane's word");
+        let answer = error.answer().unwrap();
+        assert_eq!((answer.token_generation, call.token_generation()), (1, 1));
+    }
+
+    #[test]
+    fn of_an_error_s_body_a_start_is_kept_and_a_little_more_is_read() {
+        let pulled = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&pulled);
+        let chunks = stream::iter(0..1000).map(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 1000]))
+        });
+        let body = reqwest::Body::wrap_stream(chunks);
+        let reading = read_start(http::Response::new(body).into());
+        let kept = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let kept = kept.block_on(reading);
+        assert_eq!(kept.len(), 4096);
+        assert_eq!(pulled.load(Ordering::Relaxed), 66, "64 KiB, and the rest of a chunk");
+    }
+}

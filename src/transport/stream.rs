@@ -209,3 +209,30 @@ impl Transport {
         Ok(Opened { call, headers, body: BodyStream { inner: limited.boxed(), done: false } })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    fn body(chunks: Vec<Result<Bytes, Error>>) -> BodyStream {
+        BodyStream { inner: stream::iter(chunks).boxed(), done: false }
+    }
+
+    #[test]
+    fn nothing_comes_after_an_error() {
+        let chunk = || Ok(Bytes::from_static(b"canary"));
+        let failed = Err(Error::new(ErrorKind::Transport, "cut"));
+        let mut body = body(vec![chunk(), failed, chunk()]);
+        assert_eq!(format!("{body:?}"), "BodyStream { .. }");
+        let next = |body: &mut BodyStream| {
+            use futures::FutureExt;
+            body.next().now_or_never().unwrap().map(|item| item.is_ok())
+        };
+        assert_eq!(
+            [next(&mut body), next(&mut body), next(&mut body)],
+            [Some(true), Some(false), None]
+        );
+    }
+}

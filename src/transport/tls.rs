@@ -124,6 +124,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_no_fault_of_a_certificate_has_its_mend_too() {
+        use rustls::{InvalidMessage, PeerIncompatible};
+        for (error, word) in [
+            (PeerIncompatible::ServerDoesNotSupportTls12Or13.into(), "no TLS version from 1.2"),
+            (rustls::Error::from(InvalidMessage::InvalidContentType), "does not speak TLS"),
+        ] {
+            let deep = std::io::Error::other(error);
+            assert!(advice(&deep).unwrap().contains(word), "{deep}");
+        }
+    }
+
+    #[test]
     fn each_cause_has_its_mend_however_deep_it_lies() {
         for (error, word) in [
             (Tls::InvalidCertificate(Certificate::UnknownIssuer), "root_certificate_pem"),

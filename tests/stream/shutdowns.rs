@@ -6,11 +6,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use plexsphere_client::events::{Checkpoint, CursorStore, Ed25519Verifier, SignedEnvelope};
 use plexsphere_client::{BoxError, Mode, SseManager};
 use plexsphere_mock::Answer;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 
 use crate::polled::no_task_is_left;
@@ -172,7 +171,7 @@ struct Trial {
     places: Places,
     manager: SseManager,
     sent: Vec<String>,
-    random: StdRng,
+    random: Rng,
     longest: (Duration, At),
 }
 
@@ -182,7 +181,7 @@ impl Trial {
         let places = Places::new();
         let start = format!(r#"{{"node_id":"{}","last_event_id":"0"}}"#, rig.node_id);
         *places.disk.lock().unwrap() = serde_json::from_str(&start).unwrap();
-        let (manager, random) = (places.manager(&rig), StdRng::seed_from_u64(SEED));
+        let (manager, random) = (places.manager(&rig), Rng::with_seed(SEED));
         Self { rig, places, manager, sent: Vec::new(), random, longest: (Duration::ZERO, At::Idle) }
     }
 
@@ -229,7 +228,7 @@ impl Trial {
             At::StateHandler => more(&places.state.reached, before.states).await,
             At::Authenticating => more(&places.auth.reached, before.auths).await,
             At::Streaming => {
-                let some = self.random.random_range(0..FLOOD);
+                let some = self.random.usize(0..FLOOD);
                 places.handled.has(before.handled + some).await;
             }
             At::Waiting => {
@@ -254,7 +253,7 @@ impl Trial {
         let (manager, node_id) = (self.manager.clone(), self.rig.node_id.clone());
         let running = tokio::spawn(async move { manager.start(&node_id).await });
         self.reached(at, &before).await;
-        for _ in 0..self.random.random_range(0..40) {
+        for _ in 0..self.random.u32(0..40) {
             tokio::task::yield_now().await;
         }
         let began = Instant::now();
@@ -275,7 +274,7 @@ impl Trial {
         self.places.gates().into_iter().for_each(Gate::open);
         self.rig.mock.clear_script("*");
         self.rig.mock.wait_for_streams(&self.rig.node_id, 0, LIMIT).await;
-        if self.random.random_bool(0.3) {
+        if self.random.f64() < 0.3 {
             // As after a restart of the process: the next one has what is on the disk.
             self.manager = self.places.manager(&self.rig);
         }

@@ -215,8 +215,26 @@ fn seconds(nanos: i128) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+
     use super::*;
     use crate::values::RawJson;
+
+    #[test]
+    fn a_stale_event_is_refused_and_is_authentic_all_the_same() {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let verifier = Ed25519Verifier::new(&STANDARD.encode(pair.public_key())).unwrap();
+        let mut envelope = SignedEnvelope::new("a", "b", RawJson::default());
+        envelope.issued_at = Some("2025-01-15T10:30:00Z".parse().unwrap());
+        envelope.nonce = "n".to_owned();
+        envelope.signature = STANDARD.encode(pair.sign(&envelope.signed_bytes()));
+        assert!(matches!(verifier.verify(&envelope), Err(VerifyError::Stale { .. })));
+        assert!(verifier.is_authentic(&envelope));
+        envelope.event_id = "another".to_owned();
+        assert!(!verifier.is_authentic(&envelope));
+        let shown = format!("{verifier:?}");
+        assert!(shown.starts_with("Ed25519Verifier { window: 300s"), "{shown}");
+    }
 
     #[test]
     fn a_panic_that_holds_the_locks_does_not_stop_the_verifier() {

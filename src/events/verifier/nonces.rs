@@ -227,4 +227,35 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_nonce_is_forgotten_in_the_second_in_which_it_expires() {
+        let mut nonces = Nonces::new(10);
+        assert_eq!(nonces.spend("n", b"one", 100, 200), Ok(Verdict::New));
+        assert_eq!(nonces.export(199).lines.len(), 1);
+        let line = STANDARD.decode(&nonces.export(199).lines[0]).unwrap();
+        assert_eq!((line.len(), LINE_BYTES), (40, 40));
+        assert_eq!(nonces.export(200).lines.len(), 0);
+        assert_eq!(nonces.spend("n", b"one", 199, 200), Ok(Verdict::Redelivered));
+        assert_eq!(nonces.spend("n", b"two", 199, 200), Err(VerifyError::NonceReused));
+        assert_eq!(nonces.spend("n", b"two", 200, 300), Ok(Verdict::New));
+    }
+
+    #[test]
+    fn what_is_imported_is_in_time_and_what_cannot_be_read_is_counted() {
+        let mut nonces = Nonces::new(10);
+        for (nonce, expires) in [("past", 150), ("now", 200), ("soon", 201), ("late", 900)] {
+            nonces.spend(nonce, b"one", 100, expires).unwrap();
+        }
+        let mut snapshot = nonces.export(100);
+        snapshot.lines.extend(["no base64".to_owned(), STANDARD.encode("short")]);
+
+        let mut after = Nonces::new(10);
+        assert_eq!(after.import(&snapshot, 200, 300), 2);
+        let mut left = after.spent.values().map(|spent| spent.expires).collect::<Vec<_>>();
+        left.sort_unstable();
+        assert_eq!(left, [201, 300], "none for longer than the latest");
+        assert_eq!(after.spend("now", b"two", 200, 300), Ok(Verdict::New));
+        assert_eq!(after.spend("soon", b"two", 200, 300), Err(VerifyError::NonceReused));
+    }
 }

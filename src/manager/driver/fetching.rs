@@ -81,7 +81,7 @@ impl Driver {
         if let FailureAction::RespectServer { retry_after: Some(said) } =
             action(error, false, token)
         {
-            let wait = backoff::retry_after(said, rand::random());
+            let wait = backoff::retry_after(said, fastrand::u64(..));
             self.reconcile.hold(self.clock.now().saturating_add(wait));
         }
     }

@@ -892,6 +892,12 @@ fn l2_a_new_token_does_not_shorten_a_back_off_that_it_cannot_mend() {
     engine.waits_until(command, Command::Connect);
     let command = engine.says(Input::Failed(FailureAction::RetryTransient));
     assert_eq!(engine.says(Input::TokenChanged), command, "no longer refused");
+
+    let mut engine = Script::new(ReconnectSettings::default());
+    engine.waits_for_a_poll();
+    let due = engine.engine.next_connect_at();
+    assert_eq!(engine.says(Input::TokenChanged), Command::Continue);
+    assert_eq!(engine.engine.next_connect_at(), due, "during a poll neither");
 }
 
 #[test]

@@ -63,6 +63,18 @@ fn the_limit_can_be_lifted() {
 }
 
 #[test]
+fn a_type_that_is_a_byte_too_long_is_not_cut_to_fit() {
+    let stream = |length| format!("event: {}\ndata: 1\n\n", "x".repeat(length));
+    for chunk in [1, 7, 1000] {
+        let parser = || SseParser::new().with_event_limit(100);
+        let fits = items_of_chunks(parser(), stream(98).as_bytes().chunks(chunk));
+        assert!(matches!(&fits[..], [SseItem::Event(event)] if event.event.len() == 98));
+        let too_long = items_of_chunks(parser(), stream(101).as_bytes().chunks(chunk));
+        assert_eq!(too_long, [oversized(None, None)], "{chunk}");
+    }
+}
+
+#[test]
 fn many_short_lines_reach_the_limit_too() {
     for line in ["data\n", "data: x\n", "data: \u{20AC}\n"] {
         let stream = line.repeat(DEFAULT_EVENT_LIMIT + 2) + "\ndata: small\n\n";

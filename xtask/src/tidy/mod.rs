@@ -7,6 +7,7 @@ mod imports;
 mod lengths;
 mod manifests;
 mod tests_rules;
+mod unsafe_code;
 
 const SOURCES: [&str; 10] =
     ["build.rs", "build", "src", "mock", "lab", "xtask", "tests", "examples", "fuzz", "benches"];
@@ -22,6 +23,7 @@ pub fn run(repo: &Repo) -> Result<Vec<Line>, String> {
             format!("{count} files up to {} lines", lengths::LIMIT),
             lengths::check(&files),
         ),
+        Line::new("unsafe", "forbidden in every member", unsafe_code::check(repo, &files)?),
         Line::new("tests", "no #[ignore], no sleep for luck", tests_rules::check(&files)),
     ])
 }
