@@ -149,7 +149,7 @@ impl EventDispatcher {
     /// payload that does not fit counts as an error of the handler.
     pub fn on<K: EventKind>(&self, handler: impl Handler<Event<K>>) {
         self.register(K::event_type(), move |envelope: Arc<SignedEnvelope>| {
-            let decoded = Event::<K>::decode(envelope).map(|event| handler(event));
+            let decoded = Event::<K>::decode(envelope).map(&handler);
             async move { decoded?.await }
         });
     }
