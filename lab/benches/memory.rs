@@ -254,8 +254,12 @@ async fn peak(url: &str, call: &str, ours: bool) -> f64 {
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = status("VmRSS");
     match (call, ours) {
-        ("heartbeat", true) => drop(api.heartbeat("n", &heartbeat).await.unwrap()),
-        ("heartbeat", false) => drop(hand.heartbeat("n", &heartbeat).await),
+        ("heartbeat", true) => {
+            black_box(api.heartbeat("n", &heartbeat).await.unwrap());
+        }
+        ("heartbeat", false) => {
+            black_box(hand.heartbeat("n", &heartbeat).await);
+        }
         ("state", true) => drop(api.fetch_state("n").await.unwrap()),
         ("state", false) => drop(hand.fetch_state("n").await),
         ("metrics", true) => api.report_metrics("n", &payloads.metrics).await.unwrap(),
@@ -276,7 +280,7 @@ async fn grow(url: &str, key: &str, step: usize) {
     manager.on::<kind::PeerAdded>(move |event| {
         black_box(&event.payload);
         let count = handled.fetch_add(1, Ordering::Relaxed) + 1;
-        if count % step == 0 {
+        if count.is_multiple_of(step) {
             println!("{}", status("VmRSS") - before);
         }
         if count == STEPS * step {

@@ -67,7 +67,7 @@ impl ByHand {
     ) -> HeartbeatResponse {
         use progenitor_client::{ResponseValue, encode_path};
         use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
-        let url = format!("{}/v1/nodes/{}/heartbeat", self.base, encode_path(&node.to_string()));
+        let url = format!("{}/v1/nodes/{}/heartbeat", self.base, encode_path(node));
         let mut header_map = HeaderMap::with_capacity(1);
         header_map.append(HeaderName::from_static("api-version"), HeaderValue::from_static("1.0"));
         let request = self

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -81,20 +82,20 @@ impl Handlers {
     }
 }
 
+/// One turn of a contestant: how many events it brought.
+pub type Turn<'a> = Box<dyn FnMut() -> usize + 'a>;
+
 /// Gives each decoder, with envelope and handler behind it, to `take`.
-pub fn each<'a>(chunks: &'a [Bytes], mut take: impl FnMut(&str, Box<dyn FnMut() -> usize + 'a>)) {
-    let handlers = Arc::new(Handlers::new());
+pub fn each<'a>(chunks: &'a [Bytes], mut take: impl FnMut(&str, Turn<'a>)) {
+    let handlers = Rc::new(Handlers::new());
     for (name, decode) in DECODERS {
-        let handlers = Arc::clone(&handlers);
+        let handlers = Rc::clone(&handlers);
         take(&format!("{name}, serde"), Box::new(move || handlers.run(decode(chunks))));
     }
 }
 
 /// Gives each decoder alone to `take`.
-pub fn each_bare<'a>(
-    chunks: &'a [Bytes],
-    mut take: impl FnMut(&str, Box<dyn FnMut() -> usize + 'a>),
-) {
+pub fn each_bare<'a>(chunks: &'a [Bytes], mut take: impl FnMut(&str, Turn<'a>)) {
     for (name, decode) in DECODERS {
         let count = move || decode(chunks).map(black_box).count().now_or_never().unwrap();
         take(name, Box::new(count));
@@ -102,9 +103,10 @@ pub fn each_bare<'a>(
 }
 
 type Data = Pin<Box<dyn Stream<Item = String>>>;
+type Decode = fn(&[Bytes]) -> Data;
 
 /// Each gives the data of the events in these chunks.
-const DECODERS: &[(&str, fn(&[Bytes]) -> Data)] = &[
+const DECODERS: &[(&str, Decode)] = &[
     ("eventsource-stream", |chunks| {
         Box::pin(source(chunks).eventsource().map(|event| event.unwrap().data))
     }),

@@ -18,7 +18,8 @@ pub fn chunks(bytes: &Bytes, size: usize) -> Vec<Bytes> {
 
 /// The chunks as a stream, as an HTTP client gives them.
 pub fn source(chunks: &[Bytes]) -> impl Stream<Item = Result<Bytes, Infallible>> + Unpin + use<> {
-    stream::iter(chunks.to_vec().into_iter().map(Ok))
+    let chunks = chunks.to_vec();
+    stream::iter(chunks.into_iter().map(Ok))
 }
 
 /// A dispatcher with a typed handler that counts.
