@@ -16,7 +16,7 @@ use plexsphere_client::events::*;
 use plexsphere_client::reconnect::*;
 use plexsphere_client::values::{RawJson, Secret, Timestamp, Trigger};
 use plexsphere_client::*;
-use plexsphere_mock::{Answer, Event as Published, Then};
+use plexsphere_mock::{Answer, Event as Published, MockControlPlane, Then};
 use serde_json::{Map, Value, json};
 
 use crate::calls::EVENT_BYTES;
@@ -122,6 +122,7 @@ async fn live_values(shown: &mut Shown) {
     shown.add("SseResponse", &api.connect_sse("n", None).await.unwrap());
     mock.script("fetch_artifact", Answer::status(200).body(CANARY));
     shown.add("Artifact", &api.fetch_artifact("v", "o", "a").await.unwrap());
+    downloads(shown, &mock, &api).await;
     mock.script("ping", Answer::problem(409, "two words", CANARY));
     let error = api.ping().await.unwrap_err();
     shown.add("Error", &error);
@@ -147,6 +148,18 @@ async fn live_values(shown: &mut Shown) {
     assert_eq!(skipped.len(), 2);
     shown.add("SkipReason", &skipped[0].reason);
     shown.add("Skipped", &skipped);
+}
+
+async fn downloads(shown: &mut Shown, mock: &MockControlPlane, api: &ControlPlane) {
+    mock.script("fetch_artifact", Answer::status(200).body(CANARY));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let download = api
+        .download_artifact("v", "o", "a", &"0".repeat(64))
+        .on_progress(move |progress| sender.send(progress).unwrap());
+    shown.add("ArtifactDownload", &download);
+    let folder = tempfile::tempdir().unwrap();
+    shown.add("Error", &download.save_to(folder.path().join("plexd")).await.unwrap_err());
+    shown.add("Progress", &receiver.try_iter().collect::<Vec<_>>());
 }
 
 async fn typed_events(shown: &mut Shown) {
