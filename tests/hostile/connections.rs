@@ -21,7 +21,7 @@ async fn what_a_connection_header_says_changes_no_answer() {
         vec![
             says("Connection: close\r\n", kept),
             says("Connection: close\r\n", closed),
-            says("Connection: keep-alive\r\n", closed),
+            says("Connection: keep-alive\r\n", closed).closing_in_the_next_request(),
             says("Connection: close, keep-alive\r\n", kept),
             says("Connection: keep-alive\r\nConnection: close\r\n", kept),
             says("Connection: upgrade\r\nUpgrade: websocket\r\n", kept),

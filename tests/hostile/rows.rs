@@ -86,6 +86,7 @@ pub struct Row {
     wire: Arc<Make>,
     wants: Wants,
     limited: bool,
+    races: bool,
 }
 
 /// A row whose server says the same to every call.
@@ -99,7 +100,7 @@ pub fn row_by(
     wants: Wants,
     wire: impl Fn(&Call) -> Wire + Send + Sync + 'static,
 ) -> Row {
-    Row { name: name.into(), wire: Arc::new(wire), wants, limited: false }
+    Row { name: name.into(), wire: Arc::new(wire), wants, limited: false, races: false }
 }
 
 impl Row {
@@ -111,6 +112,12 @@ impl Row {
     /// It lasts until a time limit ends it, so those of the client are short.
     pub fn until_the_limit(mut self) -> Self {
         self.limited = true;
+        self
+    }
+
+    /// Its connection is said to stay and is closed: the next request may be on its way by then.
+    pub fn closing_in_the_next_request(mut self) -> Self {
+        self.races = true;
         self
     }
 }
@@ -293,13 +300,16 @@ async fn goes(call: &Call, api: &ControlPlane) -> Result<Value, Error> {
     }
 }
 
-/// The next call works. Where the limits are short, a loaded machine may take more than one.
+/// The next call works. Where the limits are short, a loaded machine may take more than one;
+/// where a connection closes in the next request, that one is lost.
 async fn works(row: &Row, call: &Call, api: &ControlPlane) {
     let began = Instant::now();
+    let mut lost = u32::from(row.races);
     loop {
         match (call.run)(api, &Ids::default()).await {
             Ok(value) => return assert_eq!(value, call.reply.value(), "after {}", row.name),
             Err(error) if row.limited && error.is_timeout() && began.elapsed() < LIMIT * 2 => {}
+            Err(error) if lost > 0 && error.kind() == ErrorKind::Transport => lost -= 1,
             Err(error) => panic!("after {}, {}: {error}", row.name, call.operation),
         }
     }
