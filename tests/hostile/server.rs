@@ -121,12 +121,12 @@ pub struct Server {
 
 impl Server {
     pub fn start(script: impl Fn(&Seen) -> Wire + Send + Sync + 'static) -> Self {
-        Self::greeting(Wire::default(), script)
+        Self::greeting(Wire::default, script)
     }
 
-    /// Sends `greeting` to each connection before anything was asked.
+    /// Sends a greeting to each connection before anything was asked.
     pub fn greeting(
-        greeting: Wire,
+        greeting: impl Fn() -> Wire + Send + 'static,
         script: impl Fn(&Seen) -> Wire + Send + Sync + 'static,
     ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -146,7 +146,7 @@ impl Server {
                 let Ok((tcp, _)) = listener.accept().await else { return };
                 shared.connections.fetch_add(1, Ordering::SeqCst);
                 let (record, script) = (Arc::clone(&shared), Arc::clone(&script));
-                let greeting = greeting.clone();
+                let greeting = greeting();
                 tokio::spawn(async move {
                     // A client that goes away is no fault of the server.
                     let _ = serve(tcp, &record, greeting, &*script).await;
