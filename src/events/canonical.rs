@@ -80,7 +80,7 @@ fn may_be_html(byte: u8) -> bool {
 }
 
 /// Looks at all bytes of a block at once, which compilers turn into a few instructions.
-fn has_any(bytes: &[u8], is_one: impl Fn(u8) -> bool) -> bool {
+pub(super) fn has_any(bytes: &[u8], is_one: impl Fn(u8) -> bool) -> bool {
     bytes.chunks(BLOCK).any(|block| block.iter().fold(false, |found, &byte| found | is_one(byte)))
 }
 
