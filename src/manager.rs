@@ -440,6 +440,8 @@ impl Inner {
     async fn handle_within(&self, delivery: &Pending, grace: Duration) -> Option<Report> {
         let handled = async {
             tokio::select! {
+                // Most handlers are done when they are first polled: nothing else is then.
+                biased;
                 report = self.handle(delivery) => Some(report),
                 () = self.signals.shutdown_and(grace) => None,
             }

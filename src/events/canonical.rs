@@ -10,6 +10,12 @@ use crate::values::Timestamp;
 /// one allocation.
 const SLACK: usize = 160;
 
+/// How many bytes are looked at in one go.
+const BLOCK: usize = 64;
+
+/// U+2028 and U+2029 begin with it.
+const FIRST_OF_SEPARATORS: u8 = 0xe2;
+
 /// The canonical form. A missing time is written as Go writes one that was never set.
 pub(super) fn signed_bytes(envelope: &SignedEnvelope) -> Vec<u8> {
     let event_type = envelope.event_type.as_str();
@@ -35,6 +41,15 @@ pub(super) fn signed_bytes(envelope: &SignedEnvelope) -> Vec<u8> {
 /// they come.
 fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
+    if has_any(text.as_bytes(), may_be_escaped) {
+        push_escaped(out, text);
+    } else {
+        out.extend_from_slice(text.as_bytes());
+    }
+    out.push(b'"');
+}
+
+fn push_escaped(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let mut copied = 0;
     for (at, character) in text.char_indices().filter(|(_, c)| is_escaped(*c)) {
@@ -43,11 +58,30 @@ fn push_string(out: &mut Vec<u8>, text: &str) {
         copied = at + character.len_utf8();
     }
     out.extend_from_slice(&bytes[copied..]);
-    out.push(b'"');
 }
 
 fn is_escaped(character: char) -> bool {
     matches!(character, '\0'..' ' | '"' | '\\' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}')
+}
+
+/// Whether a character may be escaped that has this byte in it.
+fn may_be_escaped(byte: u8) -> bool {
+    (byte < b' ') | (byte == b'"') | (byte == b'\\') | may_be_html(byte)
+}
+
+/// Whether a JSON text with this byte may have another canonical form. None without it has.
+fn may_change(byte: u8) -> bool {
+    // White space is the only byte up to the space that stands in valid JSON.
+    (byte <= b' ') | may_be_html(byte)
+}
+
+fn may_be_html(byte: u8) -> bool {
+    (byte == b'<') | (byte == b'>') | (byte == b'&') | (byte == FIRST_OF_SEPARATORS)
+}
+
+/// Looks at all bytes of a block at once, which compilers turn into a few instructions.
+pub(super) fn has_any(bytes: &[u8], is_one: impl Fn(u8) -> bool) -> bool {
+    bytes.chunks(BLOCK).any(|block| block.iter().fold(false, |found, &byte| found | is_one(byte)))
 }
 
 fn push_escape(out: &mut Vec<u8>, character: char) {
@@ -75,6 +109,10 @@ fn push_escape(out: &mut Vec<u8>, character: char) {
 /// string and has a character after it.
 fn push_payload(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
+    if !has_any(bytes, may_change) {
+        out.extend_from_slice(bytes);
+        return;
+    }
     let (mut copied, mut at, mut in_string) = (0, 0, false);
     loop {
         let special = if in_string { &SPECIAL_IN_STRING } else { &SPECIAL_OUTSIDE };

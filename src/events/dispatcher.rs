@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -68,15 +68,30 @@ pub struct EventDispatcher {
     time_limit: RwLock<Option<Duration>>,
 }
 
+/// Each list is complete and in the order of registration: those for every event stand in
+/// all of them. A list is shared with the events that are being dispatched, and copied when
+/// it grows.
 #[derive(Default)]
 struct Handlers {
-    registered: u64,
-    by_type: HashMap<EventType, Vec<Registered>>,
-    every: Vec<Registered>,
+    by_type: HashMap<EventType, List>,
+    /// Those of a type that has none of its own.
+    every: List,
 }
 
-/// A handler with its place in the order of registration.
-type Registered = (u64, Boxed<Arc<SignedEnvelope>>);
+type List = Arc<Vec<Boxed<Arc<SignedEnvelope>>>>;
+
+impl Handlers {
+    fn add(&mut self, event_type: EventType, handler: Boxed<Arc<SignedEnvelope>>) {
+        let list = self.by_type.entry(event_type).or_insert_with(|| Arc::clone(&self.every));
+        Arc::make_mut(list).push(handler);
+    }
+
+    fn add_to_every(&mut self, handler: &Boxed<Arc<SignedEnvelope>>) {
+        for list in self.by_type.values_mut().chain([&mut self.every]) {
+            Arc::make_mut(list).push(Arc::clone(handler));
+        }
+    }
+}
 
 /// How the handlers of one event fared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,10 +154,8 @@ impl EventDispatcher {
         event_type: impl Into<EventType>,
         handler: impl Handler<Arc<SignedEnvelope>>,
     ) {
-        let event_type = event_type.into();
-        self.add(move |handlers, order| {
-            handlers.by_type.entry(event_type).or_default().push((order, boxed(handler)));
-        });
+        let (event_type, handler) = (event_type.into(), boxed(handler));
+        self.handlers_mut().add(event_type, handler);
     }
 
     /// Has `handler` called for each event of kind `K`, with its payload decoded. A
@@ -156,7 +169,8 @@ impl EventDispatcher {
 
     /// Has `handler` called for every event, of types unknown to this version too.
     pub fn register_every(&self, handler: impl Handler<Arc<SignedEnvelope>>) {
-        self.add(move |handlers, order| handlers.every.push((order, boxed(handler))));
+        let handler = boxed(handler);
+        self.handlers_mut().add_to_every(&handler);
     }
 
     /// Gives each handler at most this long; one that takes longer is dropped and
@@ -172,8 +186,8 @@ impl EventDispatcher {
     pub async fn dispatch(&self, event: &Verified) -> DispatchReport {
         let envelope = event.envelope();
         let mut report = DispatchReport::default();
-        for handler in self.handlers_of(&envelope.event_type) {
-            let ended = self.run(&handler, Arc::clone(envelope)).await;
+        for handler in self.handlers_of(&envelope.event_type).iter() {
+            let ended = self.run(handler, Arc::clone(envelope)).await;
             report.note(ended, "event handler", Some(envelope));
         }
         if report.handlers == 0 {
@@ -192,22 +206,14 @@ impl EventDispatcher {
         *self.time_limit.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, add: impl FnOnce(&mut Handlers, u64)) {
-        let mut handlers = self.handlers.write().unwrap_or_else(PoisonError::into_inner);
-        handlers.registered += 1;
-        let order = handlers.registered;
-        add(&mut handlers, order);
+    fn handlers_mut(&self) -> RwLockWriteGuard<'_, Handlers> {
+        self.handlers.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The handlers at this moment: one that is registered meanwhile sees the next event.
-    fn handlers_of(&self, event_type: &EventType) -> Vec<Boxed<Arc<SignedEnvelope>>> {
+    fn handlers_of(&self, event_type: &EventType) -> List {
         let handlers = self.handlers.read().unwrap_or_else(PoisonError::into_inner);
-        let mut found: Vec<_> = handlers.by_type.get(event_type).cloned().unwrap_or_default();
-        if !handlers.every.is_empty() {
-            found.extend(handlers.every.iter().cloned());
-            found.sort_by_key(|(order, _)| *order);
-        }
-        found.into_iter().map(|(_, handler)| handler).collect()
+        Arc::clone(handlers.by_type.get(event_type).unwrap_or(&handlers.every))
     }
 }
 

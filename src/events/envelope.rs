@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use parse::EnvelopeError;
 
 use super::EventType;
-use crate::values::{DecodeError, RawJson, Timestamp, decode};
+use crate::values::{DecodeError, RawJson, Timestamp, decode_text};
 
 /// An event as the control plane signed it.
 ///
@@ -94,7 +94,7 @@ impl SignedEnvelope {
     /// When the payload does not fit the type. The error gives the path, the line and
     /// what was expected, and never quotes a value.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        decode(self.payload.get().as_bytes())
+        decode_text(self.payload.get())
     }
 
     /// The bytes that the signature covers: the five other fields in canonical form.

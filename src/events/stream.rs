@@ -65,7 +65,16 @@ impl<S> SseStream<S> {
         Self { source, parser, chunk: Bytes::new(), verifier }
     }
 
-    /// The next item of what has been read already.
+    /// The next item of the bytes that are here already, if there is one in them.
+    pub(crate) fn item_at_hand(&mut self) -> Option<StreamItem> {
+        while !self.chunk.is_empty() {
+            if let Some(item) = self.next_item() {
+                return Some(item);
+            }
+        }
+        None
+    }
+
     fn next_item(&mut self) -> Option<StreamItem> {
         let mut rest = &self.chunk[..];
         let item = self.parser.next_item(&mut rest);
@@ -99,10 +108,8 @@ where
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        while !this.chunk.is_empty() {
-            if let Some(item) = this.next_item() {
-                return Poll::Ready(Some(Ok(item)));
-            }
+        if let Some(item) = this.item_at_hand() {
+            return Poll::Ready(Some(Ok(item)));
         }
         Poll::Ready(match ready!(Pin::new(&mut this.source).poll_next(cx)) {
             Some(Ok(chunk)) => {

@@ -97,6 +97,11 @@ impl Saver {
         }));
     }
 
+    /// Whether a save has ended that nobody has waited for yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.running.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     /// Waits for the running save; for ever when there is none.
     pub(crate) async fn finished(&mut self, status: &StatusCell) {
         let Some(running) = &mut self.running else { return std::future::pending().await };

@@ -1,5 +1,6 @@
 //! How the outside reaches a running manager.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -11,6 +12,8 @@ pub(crate) struct Signals {
     shutdown: watch::Sender<bool>,
     reconcile: Notify,
     network: Notify,
+    /// One of the two has been notified since this was last asked.
+    raised: AtomicBool,
 }
 
 impl Signals {
@@ -19,6 +22,7 @@ impl Signals {
             shutdown: watch::Sender::new(false),
             reconcile: Notify::new(),
             network: Notify::new(),
+            raised: AtomicBool::new(false),
         }
     }
 
@@ -48,6 +52,7 @@ impl Signals {
 
     pub(crate) fn reconcile(&self) {
         self.reconcile.notify_one();
+        self.raise();
     }
 
     pub(crate) async fn reconcile_requested(&self) {
@@ -68,6 +73,18 @@ impl Signals {
 
     pub(crate) fn network_changed(&self) {
         self.network.notify_one();
+        self.raise();
+    }
+
+    /// Only behind the notification: whoever takes the flag down finds it then.
+    fn raise(&self) {
+        self.raised.store(true, Ordering::Release);
+    }
+
+    /// Whether a request may wait since the last time that this was asked: cheap enough to
+    /// be asked for each event. What it says is to be looked for, since it may have been met.
+    pub(crate) fn take_raised(&self) -> bool {
+        self.raised.load(Ordering::Relaxed) && self.raised.swap(false, Ordering::Acquire)
     }
 
     pub(crate) async fn network_has_changed(&self) {

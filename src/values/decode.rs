@@ -58,6 +58,11 @@ pub(crate) fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T, DecodeError>
     serde_json::from_slice(text).or_else(|_| located(text))
 }
 
+/// As [`decode`], of text whose strings need no check for UTF-8 any more.
+pub(crate) fn decode_text<T: DeserializeOwned>(text: &str) -> Result<T, DecodeError> {
+    serde_json::from_str(text).or_else(|_| located(text.as_bytes()))
+}
+
 fn located<T: DeserializeOwned>(text: &[u8]) -> Result<T, DecodeError> {
     let mut json = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {

@@ -9,7 +9,7 @@ mod timestamp;
 mod trigger;
 
 pub use decode::DecodeError;
-pub(crate) use decode::decode;
+pub(crate) use decode::{decode, decode_text};
 pub(crate) use lenient::null_is_empty;
 pub(crate) use open_string::open_string;
 pub use open_string::{AckStatus, ActionType, NodeStatus, ResultStatus};

@@ -204,8 +204,11 @@ impl fmt::Debug for Ed25519Verifier {
 }
 
 fn decoded_signature(text: &str) -> Result<[u8; SIGNATURE_LENGTH], VerifyError> {
-    let bytes = STANDARD.decode(text).map_err(|_| VerifyError::BadSignatureEncoding)?;
-    bytes.try_into().map_err(|_| VerifyError::BadSignatureEncoding)
+    use VerifyError::BadSignatureEncoding;
+    // Three bytes for every four characters, before the padding is known.
+    let mut bytes = [0; SIGNATURE_LENGTH.div_ceil(3) * 3];
+    let length = STANDARD.decode_slice(text, &mut bytes).map_err(|_| BadSignatureEncoding)?;
+    bytes[..length].try_into().map_err(|_| BadSignatureEncoding)
 }
 
 fn seconds(nanos: i128) -> i64 {

@@ -32,6 +32,9 @@ impl Driver {
             return self.again.take();
         }
         self.save_if_due();
+        if let Some(item) = self.item_at_hand() {
+            return self.take(item);
+        }
         let inner = Arc::clone(&self.inner);
         let save_at = self.saver.due_at(self.cursor.version());
         let fetch_in = self.reconcile.due_at().map(|at| at.saturating_sub(now).min(LONGEST_NAP));
@@ -71,6 +74,18 @@ impl Driver {
                 None
             }
         }
+    }
+
+    /// An item that needs no waiting: of what has been read already, while none of the others
+    /// that [`read`](Self::read) waits for has come. A chunk holds many events, and a look at
+    /// a flag is a tenth of a wait for all of them.
+    fn item_at_hand(&mut self) -> Option<StreamItem> {
+        if self.inner.signals.take_raised() || self.saver.has_ended() || self.second_look.is_some()
+        {
+            return None;
+        }
+        let connection = self.connection.as_mut()?;
+        connection.span.in_scope(|| connection.stream.item_at_hand())
     }
 
     pub(super) fn take(&mut self, item: StreamItem) -> Option<Pending> {
@@ -206,8 +221,13 @@ impl Driver {
         let at = self.cursor.last_event_id();
         self.inner.status.update(|status| {
             change(status);
-            if id.is_some() {
-                status.last_event_id = at.map(|id| id.to_string());
+            if id.is_none() {
+                return;
+            }
+            match at {
+                // Into the text that is there: it is as long, nearly always.
+                Some(at) => at.as_ref().clone_into(status.last_event_id.get_or_insert_default()),
+                None => status.last_event_id = None,
             }
         });
     }
