@@ -201,7 +201,12 @@ mod tests {
         while line.push(piece(2)).await.is_ok() {}
         assert_eq!(line.settled().await.unwrap(), &[1]);
         line.push(piece(3)).await.unwrap();
-        line.run(|seen| Ok(seen.clear())).await.unwrap();
+        line.run(|seen| {
+            seen.clear();
+            Ok(())
+        })
+        .await
+        .unwrap();
         line.push(piece(4)).await.unwrap();
         assert_eq!(line.settled().await.unwrap(), &[4]);
     }
