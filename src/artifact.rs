@@ -1,6 +1,7 @@
 mod answer;
 mod checksum;
 mod download;
+mod line;
 mod part;
 mod writer;
 

@@ -1,5 +1,8 @@
 use std::fmt;
 
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
+
 use crate::error::{Error, ErrorKind};
 
 /// A SHA-256.
@@ -28,6 +31,31 @@ impl Checksum {
                 "the checksum is no SHA-256: give 64 hexadecimal digits, with or without sha256:",
             )),
         }
+    }
+}
+
+/// The SHA-256 of what it was given so far.
+pub(super) struct Hash(Context);
+
+impl Hash {
+    pub(super) fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(super) fn update_all(&mut self, pieces: &[Bytes]) {
+        pieces.iter().for_each(|piece| self.update(piece));
+    }
+
+    pub(super) fn checksum(&self) -> Checksum {
+        let digest = self.0.clone().finish();
+        let mut bytes = [0; 32];
+        // Both are the 32 bytes of a SHA-256.
+        bytes.copy_from_slice(digest.as_ref());
+        Checksum(bytes)
     }
 }
 

@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::answer::{Answer, Known};
 use super::checksum::Checksum;
 use super::part::{Part, failed};
-use super::writer::{PIECE, Writer};
+use super::writer::Writer;
 use crate::client::ControlPlane;
 use crate::error::{Error, ErrorKind};
 use crate::reconnect::backoff;
@@ -23,6 +23,8 @@ pub const DEFAULT_ARTIFACT_ATTEMPTS: u32 = 5;
 pub const DEFAULT_ARTIFACT_MODE: u32 = 0o644;
 
 const NAME: &str = "download_artifact";
+/// How many bytes more than ever make an attempt one that brought something.
+const ADVANCE: u64 = 1024 * 1024;
 
 /// How far a download is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +183,8 @@ impl ArtifactDownload {
             let why = std::io::ErrorKind::IsADirectory.into();
             return Err(failed("replace", target, why));
         }
-        let mut writer = Writer::new(Part::claim(target, checksum).await?);
+        let (part, hash) = Part::claim(target, checksum).await?;
+        let mut writer = Writer::new(part, hash);
         let done = match self.fetch(&mut writer, checksum).await {
             Ok(()) => writer.put_in_place(target, self.mode).await,
             Err(error) => Err(error),
@@ -367,7 +370,7 @@ impl Patience {
     /// when it was the last.
     fn after(&mut self, error: Error, received: u64) -> Result<Duration, Error> {
         // Not any byte more: a server that gives one at a time would be asked for ever.
-        if received >= self.highest.saturating_add(PIECE as u64) {
+        if received >= self.highest.saturating_add(ADVANCE) {
             self.failures = 0;
         }
         self.highest = self.highest.max(received);
@@ -412,15 +415,15 @@ mod tests {
     #[test]
     fn a_mebibyte_more_than_ever_starts_the_count_anew() {
         let mut patience = Patience::new(2, (SECOND, SECOND));
-        let piece = PIECE as u64;
-        for received in [0, piece, 2 * piece, 3 * piece] {
+        let advance = ADVANCE;
+        for received in [0, advance, 2 * advance, 3 * advance] {
             patience.after(busy(500, None), received).unwrap();
         }
         // Begun anew: the same bytes again are no progress.
-        assert!(patience.after(busy(500, None), 3 * piece).is_err());
+        assert!(patience.after(busy(500, None), 3 * advance).is_err());
         let mut patience = Patience::new(2, (SECOND, SECOND));
-        patience.after(busy(500, None), piece - 1).unwrap();
-        assert!(patience.after(busy(500, None), 2 * piece - 2).is_err());
+        patience.after(busy(500, None), advance - 1).unwrap();
+        assert!(patience.after(busy(500, None), 2 * advance - 2).is_err());
     }
 
     #[test]

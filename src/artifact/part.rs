@@ -5,11 +5,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::checksum::Checksum;
+use super::checksum::{Checksum, Hash};
 use crate::error::{Error, ErrorKind};
 
 /// How long to wait for another download of the same to let go: one that was dropped
@@ -17,25 +17,29 @@ use crate::error::{Error, ErrorKind};
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How often to look.
 const LOCK_LOOK: Duration = Duration::from_millis(20);
+/// After how many bytes those so far are brought to the disk: few enough that not much is left
+/// to wait for at the end, and enough that a disk is seldom made to flush.
+const SYNC_AFTER: usize = 16 * 1024 * 1024;
 
-/// The bytes so far, on the disk and hashed: a file beside the target, locked, under
+/// The bytes so far: a file beside the target, locked, under
 /// a name that says whose bytes it holds.
 pub(super) struct Part {
     path: PathBuf,
     file: File,
-    hash: Context,
     length: u64,
+    unsynced: usize,
+    syncing: Option<JoinHandle<()>>,
 }
 
 impl Part {
-    /// Opens the part of `target`, which may hold bytes of an earlier attempt.
-    pub(super) async fn claim(target: &Path, checksum: Checksum) -> Result<Self, Error> {
+    /// Opens the part of `target`, which may hold bytes of an earlier attempt: with their hash.
+    pub(super) async fn claim(target: &Path, checksum: Checksum) -> Result<(Self, Hash), Error> {
         let path = path_for(target, checksum)?;
         let deadline = Instant::now() + LOCK_PATIENCE;
         loop {
             let wanted = path.clone();
             match blocking(move || Self::open(&wanted)).await {
-                Ok(Some(part)) => return Ok(part),
+                Ok(Some(claimed)) => return Ok(claimed),
                 Ok(None) if Instant::now() < deadline => tokio::time::sleep(LOCK_LOOK).await,
                 Ok(None) => {
                     let text = format!("{} is in use by another download", path.display());
@@ -47,7 +51,7 @@ impl Part {
     }
 
     /// `None` while somebody else has it.
-    fn open(path: &Path) -> io::Result<Option<Self>> {
+    fn open(path: &Path) -> io::Result<Option<(Self, Hash)>> {
         // What a link leads to is not ours to write.
         if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(io::Error::other("it is there, and is no file"));
@@ -64,18 +68,22 @@ impl Part {
         if !is_at(&file, path)? {
             return Ok(None);
         }
-        let mut part = Self { path: path.to_owned(), file, hash: Context::new(&SHA256), length: 0 };
-        part.read_back()?;
-        Ok(Some(part))
+        let mut part = Self::new(path, file);
+        let hash = part.read_back()?;
+        Ok(Some((part, hash)))
     }
 
-    fn read_back(&mut self) -> io::Result<()> {
-        let mut buffer = vec![0; 256 * 1024];
+    fn new(path: &Path, file: File) -> Self {
+        Self { path: path.to_owned(), file, length: 0, unsynced: 0, syncing: None }
+    }
+
+    fn read_back(&mut self) -> io::Result<Hash> {
+        let (mut hash, mut buffer) = (Hash::new(), vec![0; 256 * 1024]);
         loop {
             match self.file.read(&mut buffer) {
-                Ok(0) => return Ok(()),
+                Ok(0) => return Ok(hash),
                 Ok(count) => {
-                    self.hash.update(&buffer[..count]);
+                    hash.update(&buffer[..count]);
                     self.length += count as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -92,28 +100,36 @@ impl Part {
         self.length
     }
 
-    pub(super) fn checksum(&self) -> Checksum {
-        let digest = self.hash.clone().finish();
-        let mut bytes = [0; 32];
-        // Both are the 32 bytes of a SHA-256.
-        bytes.copy_from_slice(digest.as_ref());
-        Checksum(bytes)
-    }
-
     pub(super) fn append(&mut self, pieces: &[Bytes]) -> io::Result<()> {
         for piece in pieces {
             self.file.write_all(piece)?;
-            self.hash.update(piece);
             self.length += piece.len() as u64;
+            self.unsynced += piece.len();
+        }
+        if self.unsynced >= SYNC_AFTER {
+            self.sync_meanwhile();
         }
         Ok(())
+    }
+
+    /// Has the disk at work while the next bytes come in, instead of at the end alone.
+    fn sync_meanwhile(&mut self) {
+        if self.syncing.as_ref().is_some_and(|running| !running.is_finished()) {
+            return;
+        }
+        self.unsynced = 0;
+        let path = self.path.clone();
+        self.syncing = Some(tokio::task::spawn_blocking(move || {
+            // Opened anew, for it may outlive the part, and must not hold its lock. If it fails,
+            // so does the sync at the end, which is the one that counts.
+            let _ = File::open(path).and_then(|file| file.sync_data());
+        }));
     }
 
     /// Begins anew.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         io::Seek::rewind(&mut self.file)?;
         self.file.set_len(0)?;
-        self.hash = Context::new(&SHA256);
         self.length = 0;
         Ok(())
     }
@@ -214,14 +230,16 @@ mod tests {
     fn what_was_written_is_read_back_and_hashed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("part");
-        let mut first = Part::open(&path).unwrap().unwrap();
+        let (mut first, _) = Part::open(&path).unwrap().unwrap();
         first.append(&[Bytes::from_static(b"left"), Bytes::from_static(b"over")]).unwrap();
         assert!(Part::open(&path).unwrap().is_none(), "locked");
-        let (length, checksum) = (first.length(), first.checksum());
+        let length = first.length();
         drop(first);
-        let mut second = Part::open(&path).unwrap().unwrap();
+        let (mut second, hash) = Part::open(&path).unwrap().unwrap();
         assert_eq!((second.length(), length), (8, 8));
-        assert!(second.checksum() == checksum);
+        let mut expected = Hash::new();
+        expected.update(b"leftover");
+        assert!(hash.checksum() == expected.checksum());
         second.clear().unwrap();
         second.append(&[Bytes::from_static(b"new")]).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
@@ -255,7 +273,7 @@ mod tests {
     fn a_full_disk_is_an_error_that_says_so() {
         let path = Path::new("/dev/full");
         let file = File::options().write(true).open(path).unwrap();
-        let mut part = Part { path: path.to_owned(), file, hash: Context::new(&SHA256), length: 0 };
+        let mut part = Part::new(path, file);
         let error = part.append(&[Bytes::from_static(b"x")]).unwrap_err();
         let text = failed("write", part.path(), error).to_string();
         assert!(text.starts_with("cannot write /dev/full: No space left on device"), "{text}");
