@@ -137,17 +137,22 @@ impl ArtifactDownload {
     /// Downloads to `target`, and returns how many bytes the file has.
     ///
     /// The bytes go to a file in the same folder
-    /// (`.NAME.CHECKSUM.part`, readable by its owner alone) and are hashed on the way.
+    /// (`.NAME.CHECKSUM.part`, with the first 16 digits of the checksum, readable by its owner
+    /// alone) and are hashed on the way.
     /// When all are there and their SHA-256 is the expected one, they are brought to the
     /// disk, and the file takes the target's name in one step: whoever opens `target`
     /// sees the old file or the new one, never a part. A file at `target` is replaced;
-    /// if it is a link, so is the link.
+    /// if it is a link, so is the link. A folder, a device or a pipe is refused.
     ///
     /// After a cut it asks for the rest (`Range`, with `If-Range` where the server gave an
     /// `ETag`), and the whole is still hashed. Where the server ignores that, or has
     /// other bytes by now, it begins anew. What is left of an attempt is taken up by the
     /// next call for the same target and checksum, also in another process; two at once
-    /// for the same do not mix: the second fails after 5 s.
+    /// for the same do not mix: the second fails after 5 s. Nobody takes up the part of a
+    /// version that is not asked for again: remove `.NAME.*.part` of other checksums.
+    ///
+    /// There is no limit for the whole: put `tokio::time::timeout` around it where there has
+    /// to be one.
     ///
     /// The folder must be one that only the agent's user may write to.
     ///
@@ -168,7 +173,7 @@ impl ArtifactDownload {
     /// # Cancel safety
     /// Dropping the future closes the connection. It leaves no file under the target's
     /// name that was not there before, unless it was complete and verified; the part
-    /// stays, and the next call goes on from it. At most one piece of 1 MiB is written to
+    /// stays, and the next call goes on from it. At most one piece of 256 KiB is written to
     /// the part after the drop.
     ///
     /// # Backpressure
@@ -179,10 +184,7 @@ impl ArtifactDownload {
 
     async fn run(&mut self, target: &Path) -> Result<u64, Error> {
         let checksum = self.check()?;
-        if target.is_dir() {
-            let why = std::io::ErrorKind::IsADirectory.into();
-            return Err(failed("replace", target, why));
-        }
+        may_be_replaced(target).map_err(|e| failed("replace", target, e))?;
         let (part, hash) = Part::claim(target, checksum).await?;
         let mut writer = Writer::new(part, hash);
         let done = match self.fetch(&mut writer, checksum).await {
@@ -217,6 +219,9 @@ impl ArtifactDownload {
         let mut patience = Patience::new(self.attempts, self.intervals);
         // An earlier call may have been dropped at the very end.
         if known.pieced && writer.checksum().await? == checksum {
+            let received = writer.received();
+            self.check_size(received)?;
+            (self.on_progress)(Progress { received, total: Some(received) });
             return Ok(());
         }
         loop {
@@ -344,6 +349,20 @@ impl std::fmt::Debug for ArtifactDownload {
 /// Whether a later call may use what this one has brought.
 fn may_go_on(error: &Error) -> bool {
     error.is_retryable() || matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Forbidden)
+}
+
+/// What the rename would put aside has to be a file: a device or a pipe is there to be written to.
+fn may_be_replaced(target: &Path) -> std::io::Result<()> {
+    use std::io::ErrorKind::{InvalidInput, IsADirectory};
+    if target.is_dir() {
+        return Err(IsADirectory.into());
+    }
+    match target.symlink_metadata() {
+        Ok(at) if !at.is_file() && !at.is_symlink() => {
+            Err(std::io::Error::new(InvalidInput, "it is a device, a pipe or a socket, not a file"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn wrong(expected: Checksum, found: Checksum) -> Error {

@@ -40,14 +40,15 @@ pub struct Checkpoint {
 
 /// Keeps a [`Checkpoint`] over restarts.
 ///
-/// Both methods may block: the manager calls them on a thread made for it, one call
-/// at a time. Without a store the checkpoint lives in memory and survives
+/// Both methods may block: the manager calls them on a thread of tokio's pool for blocking
+/// work, one call at a time. Without a store the checkpoint lives in memory and survives
 /// reconnects only.
 pub trait CursorStore: Send + Sync + 'static {
     /// The checkpoint saved last; `None` when there is none yet.
     ///
     /// # Errors
-    /// When there may be one and it cannot be read.
+    /// When there may be one and it cannot be read. The manager logs it, names it in
+    /// `Status::last_error`, and begins from now; the state makes up for what it missed.
     fn load(&self) -> Result<Option<Checkpoint>, BoxError>;
 
     /// Saves a checkpoint in place of the one before, so that a crash at any moment

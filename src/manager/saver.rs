@@ -54,8 +54,8 @@ impl Saver {
         self.running.take()
     }
 
-    /// The checkpoint saved last; a store that fails is one that has none.
-    pub(crate) async fn load(&mut self) -> Option<Checkpoint> {
+    /// The checkpoint saved last; a store that fails is one that has none, and is named.
+    pub(crate) async fn load(&mut self, status: &StatusCell) -> Option<Checkpoint> {
         let store = Arc::clone(self.store.as_ref()?);
         if let Some(running) = &mut self.running {
             // How it went does not matter: what it left is read now.
@@ -67,6 +67,10 @@ impl Saver {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
                 tracing::warn!(%error, "the cursor cannot be loaded: starting from now");
+                status.update(|s| {
+                    let text = format!("the cursor cannot be loaded: {error}; starting from now");
+                    s.last_error = Some(text);
+                });
                 None
             }
         }

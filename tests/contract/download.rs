@@ -441,6 +441,18 @@ async fn a_target_that_becomes_a_folder_meanwhile_is_an_error_and_leaves_nothing
 }
 
 #[tokio::test]
+async fn a_pipe_or_a_socket_is_no_target_and_is_left_alone() {
+    let content = bytes(1000, 16);
+    let rig = Rig::with(&content).await;
+    let _socket = std::os::unix::net::UnixListener::bind(&rig.target).unwrap();
+    let error = rig.download(&sha256(&content)).save_to(&rig.target).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::File, "{error}");
+    assert!(error.to_string().contains("not a file"), "{error}");
+    assert_eq!(rig.files(), ["plexd"]);
+    assert!(!fs::symlink_metadata(&rig.target).unwrap().is_file());
+}
+
+#[tokio::test]
 async fn dropped_at_any_await_it_leaves_the_old_file_or_the_new_and_the_next_call_goes_on() {
     let content = bytes(MEBIBYTE + 50_000, 17);
     let rig = Rig::with(&content).await;

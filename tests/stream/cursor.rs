@@ -199,6 +199,10 @@ async fn l1_a_store_that_fails_or_panics_ends_nothing() {
     agent.manager.set_save_interval(ms(1)).unwrap();
     for round in 0..4 {
         agent.start();
+        if round == 0 {
+            let named = "the cursor cannot be loaded: no disk; starting from now";
+            agent.status_until(|s| s.last_error.as_deref() == Some(named)).await;
+        }
         rig.mock.wait_for_streams(&rig.node_id, 1, LIMIT).await;
         sent.extend(rig.publish_some(10));
         assert_eq!(agent.events.has(sent.len()).await, sent);

@@ -55,7 +55,7 @@ impl Driver {
     }
 
     async fn load_from_store(&mut self) {
-        let Some(checkpoint) = self.saver.load().await else { return };
+        let Some(checkpoint) = self.saver.load(&self.inner.status).await else { return };
         if checkpoint.node_id != self.node_id {
             tracing::warn!("the saved cursor is another node's: starting from now");
             return;
