@@ -66,8 +66,6 @@ fn is_stream(operation: &str) -> bool {
 }
 
 fn set_headers(headers: &mut HeaderMap, operation: &str, call: &Call) {
-    // The generated code sends the document's version, which no server asked for.
-    headers.remove("api-version");
     headers.insert(USER_AGENT, call.shared().user_agent.clone());
     match operation {
         "connect_sse" => {
