@@ -57,6 +57,36 @@ fn is_success(code: &StatusCode) -> bool {
     matches!(code, StatusCode::Code(200..=299) | StatusCode::Range(2))
 }
 
+/// No request sends the document's version, which no server asked for. A map of headers in
+/// which nothing else is put goes with it.
+pub struct NoApiVersion;
+
+impl VisitMut for NoApiVersion {
+    fn visit_impl_item_fn_mut(&mut self, function: &mut syn::ImplItemFn) {
+        let statements = &mut function.block.stmts;
+        statements.retain(|statement| !mentions(statement, "\"api-version\""));
+        if statements.iter().any(|statement| mentions(statement, "header_map . append")) {
+            return;
+        }
+        statements.retain(|statement| !mentions(statement, "let mut header_map"));
+        syn::visit_mut::visit_impl_item_fn_mut(self, function);
+    }
+
+    fn visit_expr_mut(&mut self, expression: &mut syn::Expr) {
+        if let syn::Expr::MethodCall(call) = expression
+            && call.method == "headers"
+            && call.args.iter().any(|argument| mentions(argument, "header_map"))
+        {
+            *expression = (*call.receiver).clone();
+        }
+        syn::visit_mut::visit_expr_mut(self, expression);
+    }
+}
+
+fn mentions(code: &impl quote::ToTokens, words: &str) -> bool {
+    code.to_token_stream().to_string().contains(words)
+}
+
 /// Each list and map field decodes from `null` and from nothing as empty; what is
 /// written does not change.
 pub struct NullIsEmpty;

@@ -139,9 +139,9 @@ impl Call {
         token.is_some_and(|token| text.to_ascii_lowercase().contains(&token.to_ascii_lowercase()))
     }
 
-    pub(crate) fn note_answer(&self, status: StatusCode, headers: &HeaderMap) {
+    pub(crate) fn note_answer(&self, status: StatusCode, headers: HeaderMap) {
         // A call has one answer; redirects are not followed.
-        let _ = self.0.answer.set((status, headers.clone()));
+        let _ = self.0.answer.set((status, headers));
     }
 
     /// Status and headers, also where the generated code has lost them.

@@ -49,12 +49,12 @@ impl ClientHooks<Call> for generated::Client {
         );
         let answered = async {
             let response = self.client().execute(request).await?;
-            call.note_answer(response.status(), response.headers());
             tracing::Span::current().record("status", response.status().as_u16());
             if is_stream(info.operation_id) || !response.status().is_success() {
+                call.note_answer(response.status(), response.headers().clone());
                 return Ok(response);
             }
-            Ok(read_whole(response, call.shared().response_limit).await)
+            Ok(read_whole(response, call).await)
         };
         answered.instrument(span).await
     }
@@ -66,8 +66,6 @@ fn is_stream(operation: &str) -> bool {
 }
 
 fn set_headers(headers: &mut HeaderMap, operation: &str, call: &Call) {
-    // The generated code sends the document's version, which no server asked for.
-    headers.remove("api-version");
     headers.insert(USER_AGENT, call.shared().user_agent.clone());
     match operation {
         "connect_sse" => {
@@ -90,15 +88,14 @@ fn set_headers(headers: &mut HeaderMap, operation: &str, call: &Call) {
     }
 }
 
-/// The same response with its body read through the limit, gzip decoded.
-async fn read_whole(response: Response, response_limit: usize) -> Response {
+/// The same response with its body read through the limit, gzip decoded. The call has its
+/// headers from here on: the generated code only copies them.
+async fn read_whole(response: Response, call: &Call) -> Response {
     let url = response.url().clone();
     let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
-    let body = limit::buffered(body, response_limit).await;
-    let mut builder = http::Response::builder().status(parts.status).url(url);
-    if let Some(headers) = builder.headers_mut() {
-        *headers = parts.headers;
-    }
-    // The builder can only fail on a bad status or header, and both come from a response.
-    builder.body(body).expect("the parts of a response make a response").into()
+    call.note_answer(parts.status, parts.headers);
+    let body = limit::buffered(body, call.shared().response_limit).await;
+    let response = http::Response::builder().status(parts.status).url(url).body(body);
+    // The builder can only fail on a bad status, and this one comes from a response.
+    response.expect("the parts of a response make a response").into()
 }

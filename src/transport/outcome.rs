@@ -322,12 +322,20 @@ fn problem(headers: &HeaderMap, body: &[u8]) -> Option<Problem> {
 
 /// The media type in lower case, without its parameters.
 pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
+    media_type(headers).map(str::to_ascii_lowercase)
+}
+
+/// The media type as the server wrote it, without its parameters.
+fn media_type(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+    Some(text.split(';').next().unwrap_or_default().trim())
 }
 
 pub(crate) fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
-    if content_type(headers).is_some_and(|t| t == "text/html" || t == "application/xhtml+xml") {
+    let is_page = |media: &str| {
+        ["text/html", "application/xhtml+xml"].iter().any(|page| media.eq_ignore_ascii_case(page))
+    };
+    if media_type(headers).is_some_and(is_page) {
         return true;
     }
     let start = body.trim_ascii_start();
@@ -364,7 +372,7 @@ mod tests {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
         let call = Call::new(&shared);
-        call.note_answer(StatusCode::FORBIDDEN, &headers);
+        call.note_answer(StatusCode::FORBIDDEN, headers);
         let error = Error::new(ErrorKind::Forbidden, "no").with_answer_of(&call);
         assert_eq!(
             (error.status(), error.retry_after()),
