@@ -10,8 +10,6 @@ use crate::error::{BoxError, chain};
 /// is one of bytes on the way; a list of zeros takes sixteen times as many once it is built,
 /// a map of short names twenty times.
 const BYTES_PER_VALUE: usize = 16;
-/// So much room is made at most because a server announces a body of that length.
-const FIRST_ROOM: usize = 256 * 1024;
 
 /// Reads a whole body of at most `limit` bytes into one that is held in memory.
 ///
@@ -37,8 +35,7 @@ where
     B: Body<Data = Bytes, Error = BoxError>,
 {
     let mut body = std::pin::pin!(body);
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut bytes = BytesMut::with_capacity(announced.min(FIRST_ROOM));
+    let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(part) = frame?.into_data() {
             bytes.extend_from_slice(&part);
