@@ -8,7 +8,7 @@ use url::Url;
 use crate::error::Error;
 use crate::values::Secret;
 
-/// How long a connection may take to stand, TLS included: 10 s.
+/// How long it may take until there is a connection, TLS and a proxy's CONNECT included: 10 s.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call may take in total, from connecting to the last byte: 30 s.
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -124,7 +124,7 @@ impl Config {
         self
     }
 
-    /// How long a connection may take to stand, TLS included. Default is 10 s.
+    /// How long it may take until there is a connection, TLS and a proxy's CONNECT included. Default is 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;

@@ -98,7 +98,9 @@ impl Options {
             return Err("--nodes is 0: give at least 1".into());
         }
         if !(options.capacity.is_finite() && options.capacity >= 0.0) {
-            return Err("--capacity takes a number above 0, or 0 for a fiftieth of the nodes".into());
+            return Err(
+                "--capacity takes a number above 0, or 0 for a fiftieth of the nodes".into()
+            );
         }
         if options.capacity == 0.0 {
             options.capacity = (f64::from(options.nodes) / SECONDS_FOR_ALL).max(1.0);
