@@ -286,7 +286,8 @@ impl SseManager {
 
     /// Keeps the position in the stream over restarts of the process, for example in a
     /// [`FileCursorStore`](crate::events::FileCursorStore). Default is in memory only,
-    /// from one `start` of this manager to the next. It is loaded by the first `start`.
+    /// from one `start` of this manager to the next. It is loaded by the first `start`; one
+    /// that cannot be read is named in [`status`](Self::status), and the stream begins from now.
     pub fn set_cursor_store(&self, store: impl CursorStore) {
         self.inner.settings().store = Some(Arc::new(store));
     }

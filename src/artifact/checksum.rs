@@ -28,7 +28,7 @@ impl Checksum {
             true => Ok(Self(bytes)),
             false => Err(Error::new(
                 ErrorKind::InvalidRequest,
-                "the checksum is no SHA-256: give 64 hexadecimal digits, with or without sha256:",
+                "the checksum is not a SHA-256: give 64 hexadecimal digits, with or without sha256:",
             )),
         }
     }

@@ -58,7 +58,8 @@ impl ControlPlane {
     /// Downloads an artifact to a file, verified and resumable. `checksum` is its SHA-256
     /// in hexadecimal, with `sha256:` before it or without, as whoever asks for the
     /// download states it (an action's `checksum`, a release's list). Take it from a
-    /// source that you trust: it alone decides what is accepted.
+    /// source that you trust: it alone decides what is accepted. `os` and `arch` are spelled
+    /// as the control plane spells them, which is Go's way: `linux`, `amd64`.
     ///
     /// To have the bytes as a stream instead, see [`fetch_artifact`](Self::fetch_artifact).
     ///

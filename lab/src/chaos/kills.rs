@@ -337,11 +337,14 @@ impl Lives {
 
     fn rows(&self, published: usize, kills: usize, took: Duration) -> Vec<report::Row> {
         let interval = DEFAULT_SAVE_INTERVAL;
+        let before = self.first.first().and_then(|id| number(id)).map_or(0, |number| number - 1);
         let within = self.again.iter().filter(|again| again.age <= interval).count();
         let oldest = self.again.iter().map(|again| again.age).max().unwrap_or_default();
         let row = |name: &str, value: String| (name.to_owned(), value);
         vec![
             row("published", published.to_string()),
+            // What is published before the first position comes in with the state.
+            row("before the first that was handled", before.to_string()),
             row("handled", self.first.len().to_string()),
             row("kills", kills.to_string()),
             row("lives that handled something", format!("{} of {}", self.busy, self.lives)),
