@@ -1,6 +1,7 @@
 //! An answer of any status, headers and body, over a socket: the error that a call gives says
 //! what the answer says, and none of the server's words where they would be printed.
 
+use std::error::Error as _;
 use std::io::Write;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use plexsphere_client::values::DecodeError;
 use plexsphere_client::{Config, ControlPlane, Error, ErrorKind, Problem};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -291,14 +293,17 @@ fn assert_printable(call: Call, answer: &Answer, error: &Error) {
     let text = error.to_string();
     assert!(text.len() < 1000 && !text.chars().any(char::is_control), "{text:?}");
     let code = error.problem().and_then(|problem| problem.code.as_deref()).unwrap_or_default();
-    // A path names the fields on its way, and a map's key may look like one.
-    let is_name = |quote: &[u8]| quote.iter().all(|b| b.is_ascii_lowercase() || b"_.".contains(b));
+    // A path names the fields on its way, and a map's key may look like one: it is shown.
+    let path = error.source().and_then(|fault| fault.downcast_ref::<DecodeError>());
+    let text = match path.map_or("", DecodeError::path) {
+        "" => text,
+        path => text.replace(path, "\n"),
+    };
     let quoted = answer
         .body
         .windows(QUOTE)
         .filter_map(|quote| std::str::from_utf8(quote).ok())
-        .filter(|quote| text.contains(*quote) && !code.contains(*quote))
-        .find(|quote| !is_name(quote.as_bytes()));
+        .find(|quote| text.contains(*quote) && !code.contains(*quote));
     let Some(quoted) = quoted else { return };
     // The body may hold our own words.
     let bare = WORLD_WITHOUT_BODY.lock().unwrap_or_else(PoisonError::into_inner);
