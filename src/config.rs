@@ -124,7 +124,8 @@ impl Config {
         self
     }
 
-    /// How long it may take until there is a connection, TLS and a proxy's CONNECT included. Default is 10 s.
+    /// How long it may take until there is a connection, TLS and a proxy's CONNECT
+    /// included. Default is 10 s.
     #[must_use]
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;

@@ -174,11 +174,11 @@ impl ArtifactDownload {
     /// # Cancel safety
     /// Dropping the future closes the connection. It leaves no file under the target's
     /// name that was not there before, unless it was complete and verified; the part
-    /// stays, and the next call goes on from it. At most one piece of 256 KiB is written to
-    /// the part after the drop.
+    /// stays, and the next call goes on from it. What is being
+    /// written in that moment, less than 1 MiB, still goes to the part.
     ///
     /// # Backpressure
-    /// At most 2 MiB are in memory: a slow disk holds the server back.
+    /// A few MiB are in memory at most: a slow disk holds the server back.
     pub async fn save_to(mut self, target: impl AsRef<Path>) -> Result<u64, Error> {
         self.run(target.as_ref()).await.map_err(|e| e.in_operation(NAME))
     }

@@ -163,7 +163,12 @@ fn lost() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::RecvTimeoutError;
+    use std::time::Duration;
+
     use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
 
     fn piece(byte: u8) -> Piece {
         [Bytes::from(vec![byte])].into()
@@ -209,6 +214,53 @@ mod tests {
         .unwrap();
         line.push(piece(4)).await.unwrap();
         assert_eq!(line.settled().await.unwrap(), &[4]);
+    }
+
+    #[tokio::test]
+    async fn what_is_done_instead_forgets_the_pieces_that_wait() {
+        let mut line = Line::new(Vec::new(), append);
+        // As if the thread had looked for more just before they came.
+        line.pieces.try_send(piece(1)).unwrap();
+        line.pieces.try_send(piece(2)).unwrap();
+        line.run(|_| Ok(())).await.unwrap();
+        assert!(line.settled().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn there_is_room_again_where_the_thread_ended_with_pieces_left() {
+        let mut line = Line::new(Vec::new(), append);
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let idle = line.take_idle().unwrap();
+        line.spawn(idle, move |_| {
+            ends.recv().unwrap();
+            Ok(())
+        });
+        for byte in 0..3 {
+            line.pieces.try_send(piece(byte)).unwrap();
+        }
+        end.send(()).unwrap();
+        let pushed = tokio::time::timeout(SOON, line.push(piece(3))).await;
+        pushed.expect("there is room").unwrap();
+        assert_eq!(line.settled().await.unwrap(), &[0, 1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_line_finishes_a_piece_and_begins_no_other() {
+        let (began, begins) = std::sync::mpsc::channel();
+        let (go, goes) = std::sync::mpsc::channel::<()>();
+        let mut line = Line::new((began, goes), |(began, goes), bytes| {
+            // The test may have ended.
+            let _ = (began.send(bytes[0][0]), goes.recv());
+            Ok(())
+        });
+        for byte in 1..=3 {
+            line.push(piece(byte)).await.unwrap();
+        }
+        assert_eq!(begins.recv_timeout(SOON), Ok(1));
+        drop(line);
+        go.send(()).unwrap();
+        // The thread ends, and with it the sender that it has.
+        assert_eq!(begins.recv_timeout(SOON), Err(RecvTimeoutError::Disconnected));
     }
 
     #[tokio::test]

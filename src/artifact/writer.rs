@@ -10,8 +10,8 @@ use super::line::{Line, Piece};
 use super::part::{Part, blocking, failed, sync_folder_of};
 use crate::error::Error;
 
-/// How many bytes are handed over at once. Five such pieces are in memory at most: the one
-/// that comes in, and those of a [`Line`].
+/// How many bytes are handed over at once, or up to a chunk more. Half a dozen such pieces are
+/// in memory at most: the one that comes in, and those of a [`Line`].
 const PIECE: usize = 256 * 1024;
 /// How many chunks are: small ones take more memory than they hold.
 const CHUNKS: usize = 256;

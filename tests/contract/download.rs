@@ -204,6 +204,26 @@ async fn a_part_that_is_whole_needs_no_request() {
 }
 
 #[tokio::test]
+async fn a_part_that_is_whole_is_progress_and_has_a_limit_too() {
+    let content = bytes(1000, 5);
+    let rig = Rig::with(&content).await;
+    let seen = Arc::<Mutex<Vec<Progress>>>::default();
+    let download = |limit| {
+        fs::write(rig.part(&content), &content).unwrap();
+        let noted = Arc::clone(&seen);
+        let download = rig.download(&sha256(&content)).limit(limit);
+        download.on_progress(move |progress| noted.lock().unwrap().push(progress))
+    };
+    let error = download(999).save_to(&rig.target).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ResponseTooLarge, "{error}");
+    assert_eq!((rig.files(), seen.lock().unwrap().len()), (vec![], 0));
+    download(1000).save_to(&rig.target).await.unwrap();
+    let whole = seen.lock().unwrap().iter().map(|p| (p.received, p.total)).collect::<Vec<_>>();
+    assert_eq!(whole, [(1000, Some(1000))]);
+    rig.assert_saved(&content);
+}
+
+#[tokio::test]
 async fn a_damaged_part_costs_one_more_attempt() {
     let content = bytes(5000, 6);
     let rig = Rig::with(&content).await;

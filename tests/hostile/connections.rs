@@ -123,9 +123,15 @@ async fn an_answer_glued_to_the_one_before_is_nobody_s() {
     }
 }
 
-/// A server that answers before it is asked decides itself which bytes answer which request.
-/// What can be held: no call lasts beyond its limit, each error says what broke, and as soon as
-/// the server answers in turn each call gets its own answer.
+/// Calls whose answer has no field that it must have: they take any object.
+const TAKE_ANYTHING: [&str; 4] = ["heartbeat", "fetch_state", "report_endpoint", "rotate_keys"];
+
+/// A server that answers before it is asked decides itself which bytes answer which request:
+/// an answer that meets its request on the way is taken for that one's, and the true one may
+/// meet the next. A request may also be lost between two connections, which the HTTP library
+/// does not notice; the time limit does. What can be held: no call lasts beyond its limit,
+/// nothing is returned that is no answer of this server, each error says what broke, and as
+/// soon as the server answers in turn each call gets its own answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_before_the_requests_leave_nothing_behind() {
     let hostile = Arc::new(AtomicBool::new(true));
@@ -142,11 +148,20 @@ async fn answers_before_the_requests_leave_nothing_behind() {
         let Ok(answer) = tokio::time::timeout(LIMIT, run).await else {
             panic!("{}: no end within {LIMIT:?}", call.operation)
         };
-        if let Err(error) = answer {
-            let kinds = [K::Transport, K::Timeout, K::Decode, K::UnexpectedContent];
-            assert!(kinds.contains(&error.kind()), "{}: {error}", call.operation);
-            assert_is_fit_for_a_log(call.operation, &error);
-        }
+        let error = match answer {
+            Ok(value) => {
+                let is_the_server_s = value.to_string().contains("forged")
+                    || CALLS.iter().any(|call| value == call.reply.value())
+                    || value == serde_json::json!({ "accepted": 2 })
+                    || TAKE_ANYTHING.contains(&call.operation);
+                assert!(is_the_server_s, "{}: {value}", call.operation);
+                continue;
+            }
+            Err(error) => error,
+        };
+        let kinds = [K::Transport, K::Timeout, K::Decode, K::UnexpectedContent];
+        assert!(kinds.contains(&error.kind()), "{}: {error}", call.operation);
+        assert_is_fit_for_a_log(call.operation, &error);
     }
     hostile.store(false, Ordering::SeqCst);
     // An answer that nobody waits for may still be on its way on the last connection.

@@ -4,6 +4,7 @@
 
 mod auth;
 mod cancelled;
+mod chunks;
 mod cursor;
 mod delivery;
 mod faults;

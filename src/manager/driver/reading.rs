@@ -78,7 +78,7 @@ impl Driver {
 
     /// An item that needs no waiting: of what has been read already, while none of the others
     /// that [`read`](Self::read) waits for has come. A chunk holds many events, and a look at
-    /// a flag is a tenth of a wait for all of them.
+    /// a flag is much less than a wait for all of them.
     fn item_at_hand(&mut self) -> Option<StreamItem> {
         if self.inner.signals.take_raised() || self.saver.has_ended() || self.second_look.is_some()
         {
