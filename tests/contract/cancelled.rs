@@ -92,7 +92,7 @@ async fn an_answer_that_is_an_error_may_be_dropped_too() {
     let api = client(&mock);
     for operation in ["heartbeat", "connect_sse", "fetch_artifact"] {
         let call = Call::of(operation);
-        let problem = Answer::problem(409, "taken", "x").delay(A_MOMENT).pace(40, A_MOMENT);
+        let problem = Answer::problem(409, "taken", "x").delay(A_MOMENT).pace(8, A_MOMENT);
         let mut polls = 0;
         let status = loop {
             mock.script(call.route, problem.clone());

@@ -68,7 +68,9 @@ fn a_spread_takes_the_peak_off_a_restart() {
 
 #[test]
 fn bad_words_are_refused() {
-    for bad in ["--nodes 0", "--scenario none", "--retry-after 5..2", "--spread -1", "--what"] {
+    let capacities = ["--capacity nan", "--capacity inf", "--capacity -5"];
+    let others = ["--nodes 0", "--scenario none", "--retry-after 5..2", "--spread -1", "--what"];
+    for bad in capacities.into_iter().chain(others) {
         let words: Vec<String> = bad.split(' ').map(str::to_owned).collect();
         assert!(Options::parse(&words).is_err(), "{bad}");
     }
