@@ -107,8 +107,14 @@ fn verified(signed: &Signed, what: &str) {
     race.add("plexsphere-client", || {
         handlers.run(&chunks, Arc::new(Ed25519Verifier::new(&signed.key).unwrap()))
     });
+    let checks = || raw.iter().map(|(message, bytes)| || key.verify_sig(message, bytes).is_ok());
+    #[cfg(feature = "contestants")]
+    race.add(
+        "sse-stream, serde, the bare verification",
+        decoders::verified(&chunks, checks().collect()),
+    );
     race.add("floor: aws-lc-rs verifies the same bytes", || {
-        raw.iter().filter(|(message, signature)| key.verify_sig(message, signature).is_ok()).count()
+        checks().filter(|check| check()).count()
     });
     race.run();
 }

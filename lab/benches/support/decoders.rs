@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use eventsource_stream::Eventsource;
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt, future};
 use plexsphere_client::BoxError;
 use plexsphere_client::types::Peer;
 use serde::Deserialize;
@@ -94,6 +94,16 @@ pub fn each<'a>(chunks: &'a [Bytes], mut take: impl FnMut(&str, Turn<'a>)) {
     }
 }
 
+/// `sse-stream`, and of each event in its turn what checks its signature.
+pub fn verified<'a>(chunks: &'a [Bytes], checks: Vec<impl Fn() -> bool + 'a>) -> Turn<'a> {
+    let handlers = Handlers::new();
+    Box::new(move || {
+        let mut checks = checks.iter();
+        let genuine = |_: &String| future::ready(checks.next().is_some_and(|check| check()));
+        handlers.run(sse_stream(chunks).filter(genuine))
+    })
+}
+
 /// Gives each decoder alone to `take`.
 pub fn each_bare<'a>(chunks: &'a [Bytes], mut take: impl FnMut(&str, Turn<'a>)) {
     for (name, decode) in DECODERS {
@@ -110,12 +120,14 @@ const DECODERS: &[(&str, Decode)] = &[
     ("eventsource-stream", |chunks| {
         Box::pin(source(chunks).eventsource().map(|event| event.unwrap().data))
     }),
-    ("sse-stream", |chunks| {
-        let events = sse_stream::SseByteStream::new(source(chunks));
-        Box::pin(events.map(|event| event.unwrap().data.unwrap_or_default()))
-    }),
+    ("sse-stream", sse_stream),
     ("sse-parse", |chunks| {
         let events = sse_parse::EventStream::new(source(chunks));
         Box::pin(events.map(|event| event.unwrap().data))
     }),
 ];
+
+fn sse_stream(chunks: &[Bytes]) -> Data {
+    let events = sse_stream::SseByteStream::new(source(chunks));
+    Box::pin(events.map(|event| event.unwrap().data.unwrap_or_default()))
+}
