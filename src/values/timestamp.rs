@@ -1,7 +1,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime, Time};
@@ -13,7 +13,7 @@ const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 const EARLIEST: DateTime = DateTime::constant(0, 1, 1, 0, 0, 0, 0);
 const LATEST: DateTime = DateTime::constant(9999, 12, 31, 23, 59, 59, 999_999_999);
 const MINUTES_A_DAY: i16 = 24 * 60;
-const NANOS_A_MINUTE: i128 = 60_000_000_000;
+const GO_ZERO_SINCE_1970: SignedDuration = SignedDuration::from_secs(-719_162 * 24 * 60 * 60);
 
 /// A point in time as RFC 3339 writes it, with up to nine fraction digits. The
 /// offset is kept, since the signature of an event covers how its time is spelled.
@@ -58,15 +58,24 @@ impl Timestamp {
     ///
     /// `None` outside of the years 0 to 9999, which RFC 3339 cannot write.
     pub fn from_unix_nanos(nanos: i128) -> Option<Self> {
-        let since = SignedDuration::try_from_nanos_i128(nanos)?;
+        Self::at(SignedDuration::try_from_nanos_i128(nanos)?)
+    }
+
+    /// The time so long after 1970-01-01T00:00:00Z.
+    fn at(since: SignedDuration) -> Option<Self> {
         let local = EPOCH.checked_add(since).ok()?;
         (EARLIEST..=LATEST).contains(&local).then_some(Self { local, offset_minutes: 0 })
     }
 
     /// Nanoseconds since 1970-01-01T00:00:00Z, negative before it.
     pub fn unix_nanos(self) -> i128 {
-        let local = self.local.duration_since(EPOCH).as_nanos();
-        local - i128::from(self.offset_minutes) * NANOS_A_MINUTE
+        self.since_1970().as_nanos()
+    }
+
+    /// The time since 1970-01-01T00:00:00Z, negative before it.
+    pub(crate) fn since_1970(self) -> SignedDuration {
+        // Years of four digits and less than a day are far from the ends of 64 bits.
+        self.local.duration_since(EPOCH) - SignedDuration::from_mins(self.offset_minutes.into())
     }
 
     /// The offset from UTC in minutes, positive east of Greenwich.
@@ -77,9 +86,9 @@ impl Timestamp {
     /// The same instant on the system's clock; `None` where that cannot hold it
     /// (the clock of Windows starts in 1601).
     pub fn to_system_time(self) -> Option<SystemTime> {
-        let nanos = self.unix_nanos();
-        let distance = duration_of(nanos.unsigned_abs());
-        if nanos < 0 {
+        let since = self.since_1970();
+        let distance = since.unsigned_abs();
+        if since.is_negative() {
             SystemTime::UNIX_EPOCH.checked_sub(distance)
         } else {
             SystemTime::UNIX_EPOCH.checked_add(distance)
@@ -89,39 +98,31 @@ impl Timestamp {
     /// Whether this is 0001-01-01T00:00:00Z, which a Go program sends for a time
     /// that was never set.
     pub fn is_go_zero(self) -> bool {
-        self.unix_nanos() == Self::GO_ZERO.unix_nanos()
+        self.since_1970() == GO_ZERO_SINCE_1970
     }
 }
 
 /// A time in UTC. Outside of the years 0 to 9999, the nearest time within them.
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        let nanos = unix_nanos(time);
-        let nearest = if nanos < 0 { EARLIEST } else { LATEST };
-        Self::from_unix_nanos(nanos).unwrap_or(Self { local: nearest, offset_minutes: 0 })
+        let since = since_1970(time);
+        let nearest = if since.is_negative() { EARLIEST } else { LATEST };
+        Self::at(since).unwrap_or(Self { local: nearest, offset_minutes: 0 })
     }
 }
 
-/// Nanoseconds since 1970, negative before it.
-pub(crate) fn unix_nanos(time: SystemTime) -> i128 {
-    // 2^64 seconds are far less than 2^127 nanoseconds.
-    let nanos = |distance: Duration| distance.as_nanos() as i128;
+/// The time since 1970, negative before it: what 64 bits of seconds hold of it.
+pub(crate) fn since_1970(time: SystemTime) -> SignedDuration {
+    let signed = |distance| SignedDuration::try_from(distance).unwrap_or(SignedDuration::MAX);
     match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => nanos(after),
-        Err(before) => -nanos(before.duration()),
+        Ok(after) => signed(after),
+        Err(before) => -signed(before.duration()),
     }
-}
-
-pub(crate) fn duration_of(nanos: u128) -> Duration {
-    const A_SECOND: u128 = 1_000_000_000;
-    let seconds = u64::try_from(nanos / A_SECOND).unwrap_or(u64::MAX);
-    // A remainder of a division by 10^9 fits into 32 bits.
-    Duration::new(seconds, (nanos % A_SECOND) as u32)
 }
 
 impl Ord for Timestamp {
     fn cmp(&self, other: &Self) -> Ordering {
-        let instants = self.unix_nanos().cmp(&other.unix_nanos());
+        let instants = self.since_1970().cmp(&other.since_1970());
         instants.then(self.offset_minutes.cmp(&other.offset_minutes))
     }
 }
@@ -348,6 +349,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -4,13 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
 
 use super::keys::Keys;
 use super::nonces::Nonces;
 use super::{EventVerifier, KeyError, NonceSnapshot, Verdict, VerifyError};
 use crate::events::SignedEnvelope;
 use crate::types::SigningKeys;
-use crate::values::{Timestamp, duration_of, unix_nanos};
+use crate::values::{Timestamp, since_1970};
 
 /// How old an event may be, and how far in the future: 5 minutes each.
 pub const DEFAULT_TIME_WINDOW: Duration = Duration::from_secs(5 * 60);
@@ -102,12 +103,12 @@ impl Ed25519Verifier {
         self.nonces().evicted()
     }
 
-    fn check_time(&self, issued_at: Timestamp, now: i128) -> Result<(), VerifyError> {
-        let age = now - issued_at.unix_nanos();
-        let distance = duration_of(age.unsigned_abs());
+    fn check_time(&self, issued_at: Timestamp, now: SignedDuration) -> Result<(), VerifyError> {
+        let age = now.saturating_sub(issued_at.since_1970());
+        let distance = age.unsigned_abs();
         if distance <= self.window {
             Ok(())
-        } else if age > 0 {
+        } else if age.is_positive() {
             Err(VerifyError::Stale { age: distance })
         } else {
             Err(VerifyError::Future { ahead: distance })
@@ -118,7 +119,7 @@ impl Ed25519Verifier {
     fn check_signature(
         &self,
         envelope: &SignedEnvelope,
-        now: i128,
+        now: SignedDuration,
     ) -> Result<Vec<u8>, VerifyError> {
         let signature = decoded_signature(&envelope.signature)?;
         let message = envelope.signed_bytes();
@@ -129,8 +130,9 @@ impl Ed25519Verifier {
         }
     }
 
-    fn now(&self) -> i128 {
-        unix_nanos((self.clock)())
+    /// Since 1970, as all times here.
+    fn now(&self) -> SignedDuration {
+        since_1970((self.clock)())
     }
 
     /// Until when a nonce that is spent now has to be remembered: an event from the
@@ -160,7 +162,7 @@ impl EventVerifier for Ed25519Verifier {
         let now = self.now();
         self.check_time(issued_at.ok_or(VerifyError::MissingTime)?, now)?;
         let message = self.check_signature(envelope, now)?;
-        let now = seconds(now);
+        let now = now.as_secs();
         self.nonces().spend(&envelope.nonce, &message, now, self.remembered_until(now))
     }
 
@@ -181,12 +183,12 @@ impl EventVerifier for Ed25519Verifier {
     }
 
     fn export_nonces(&self) -> NonceSnapshot {
-        let now = seconds(self.now());
+        let now = self.now().as_secs();
         self.nonces().export(now)
     }
 
     fn import_nonces(&self, nonces: &NonceSnapshot) {
-        let now = seconds(self.now());
+        let now = self.now().as_secs();
         let unreadable = self.nonces().import(nonces, now, self.remembered_until(now));
         if unreadable > 0 {
             tracing::warn!(unreadable, "stored nonces cannot be read and are ignored");
@@ -209,11 +211,6 @@ fn decoded_signature(text: &str) -> Result<[u8; SIGNATURE_LENGTH], VerifyError> 
     let mut bytes = [0; SIGNATURE_LENGTH.div_ceil(3) * 3];
     let length = STANDARD.decode_slice(text, &mut bytes).map_err(|_| BadSignatureEncoding)?;
     bytes[..length].try_into().map_err(|_| BadSignatureEncoding)
-}
-
-fn seconds(nanos: i128) -> i64 {
-    // A system's clock counts its seconds in 64 bits.
-    (nanos / 1_000_000_000) as i64
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use aws_lc_rs::signature::{ED25519, ParsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
 
 use crate::types::SigningKeys;
 use crate::values::Timestamp;
@@ -81,8 +82,8 @@ pub(super) struct Keys {
 #[derive(Debug)]
 struct Previous {
     key: ParsedPublicKey,
-    /// Nanoseconds since 1970.
-    expires: i128,
+    /// Since 1970.
+    expires: SignedDuration,
 }
 
 impl Keys {
@@ -91,13 +92,13 @@ impl Keys {
         let previous = update.previous.as_deref().filter(|key| !key.is_empty());
         let previous = previous.map(load).transpose()?.zip(update.transition_expires);
         let previous =
-            previous.map(|(key, expires)| Previous { key, expires: expires.unix_nanos() });
+            previous.map(|(key, expires)| Previous { key, expires: expires.since_1970() });
         Ok(Self { current, previous })
     }
 
     /// Whether the current key, or the previous one before its deadline, signed this.
-    /// `now` is in nanoseconds since 1970.
-    pub(super) fn signed(&self, message: &[u8], signature: &[u8], now: i128) -> bool {
+    /// `now` is the time since 1970.
+    pub(super) fn signed(&self, message: &[u8], signature: &[u8], now: SignedDuration) -> bool {
         let is_by = |key: &ParsedPublicKey| key.verify_sig(message, signature).is_ok();
         let in_time = |previous: &&Previous| now < previous.expires;
         is_by(&self.current)

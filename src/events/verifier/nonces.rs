@@ -1,13 +1,15 @@
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use twox_hash::XxHash3_128;
 
 use super::{NonceSnapshot, Verdict, VerifyError};
 
-/// The first half of a SHA-256: enough to tell texts apart, and small to keep.
+/// What tells texts apart that the control plane has signed, and is small to keep. Nobody
+/// else gets a text here, so it need not withstand one who looks for collisions.
 type Digest = [u8; 16];
 
 const LINE_BYTES: usize = 2 * size_of::<Digest>() + size_of::<i64>();
@@ -19,15 +21,16 @@ const LINE_BYTES: usize = 2 * size_of::<Digest>() + size_of::<i64>();
 #[derive(Debug)]
 pub(super) struct Nonces {
     capacity: usize,
-    spent: HashMap<Digest, Spent, BuildHasherDefault<FirstBytes>>,
+    /// Of each nonce the signed bytes.
+    spent: HashMap<Digest, Digest, BuildHasherDefault<FirstBytes>>,
     /// The nonces in the order in which they were spent.
-    order: VecDeque<Digest>,
+    order: VecDeque<Spent>,
     evicted: u64,
 }
 
 #[derive(Debug)]
 struct Spent {
-    signed: Digest,
+    nonce: Digest,
     /// Seconds since 1970 from which on it is forgotten.
     expires: i64,
 }
@@ -44,7 +47,7 @@ impl Nonces {
 
     pub(super) fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity.max(1);
-        self.evict(0);
+        self.evict();
     }
 
     /// How many nonces were forgotten before their time.
@@ -62,21 +65,17 @@ impl Nonces {
         expires: i64,
     ) -> Result<Verdict, VerifyError> {
         self.forget_expired(now);
-        let nonce = short_digest(nonce.as_bytes());
-        let signed = short_digest(signed);
-        match self.spent.get(&nonce) {
-            Some(spent) if spent.signed == signed => Ok(Verdict::Redelivered),
+        let signed = digest(signed);
+        match self.insert(digest(nonce.as_bytes()), signed, expires) {
+            None => Ok(Verdict::New),
+            Some(before) if before == signed => Ok(Verdict::Redelivered),
             Some(_) => Err(VerifyError::NonceReused),
-            None => {
-                self.insert(nonce, Spent { signed, expires });
-                Ok(Verdict::New)
-            }
         }
     }
 
     pub(super) fn export(&self, now: i64) -> NonceSnapshot {
-        let live = |nonce| self.spent.get(nonce).filter(|spent| spent.expires > now);
-        let lines = self.order.iter().filter_map(|nonce| Some(line(nonce, live(nonce)?)));
+        let live = self.order.iter().filter(|spent| spent.expires > now);
+        let lines = live.filter_map(|spent| Some(line(spent, self.spent.get(&spent.nonce)?)));
         NonceSnapshot { lines: lines.collect() }
     }
 
@@ -87,8 +86,8 @@ impl Nonces {
         let mut unreadable = 0;
         for text in &nonces.lines {
             match read_line(text) {
-                Some((nonce, spent)) if spent.expires > now => {
-                    self.insert(nonce, Spent { expires: spent.expires.min(latest), ..spent });
+                Some((spent, signed)) if spent.expires > now => {
+                    self.insert(spent.nonce, signed, spent.expires.min(latest));
                 }
                 Some(_) => {}
                 None => unreadable += 1,
@@ -97,28 +96,26 @@ impl Nonces {
         unreadable
     }
 
-    fn insert(&mut self, nonce: Digest, spent: Spent) {
-        if self.spent.contains_key(&nonce) {
-            return;
-        }
-        self.evict(1);
-        self.spent.insert(nonce, spent);
-        self.order.push_back(nonce);
+    /// Spends a nonce that is not spent yet. Of one that is, it says for what.
+    fn insert(&mut self, nonce: Digest, signed: Digest, expires: i64) -> Option<Digest> {
+        match self.spent.entry(nonce) {
+            Entry::Occupied(spent) => return Some(*spent.get()),
+            Entry::Vacant(free) => free.insert(signed),
+        };
+        self.order.push_back(Spent { nonce, expires });
+        self.evict();
+        None
     }
 
     /// All nonces are kept for the same time, so the oldest is the first to expire.
     fn forget_expired(&mut self, now: i64) {
-        while let Some(oldest) = self.order.front() {
-            if self.spent.get(oldest).is_some_and(|spent| spent.expires > now) {
-                break;
-            }
+        while self.order.front().is_some_and(|oldest| oldest.expires <= now) {
             self.forget_oldest();
         }
     }
 
-    /// Makes room for `more` nonces.
-    fn evict(&mut self, more: usize) {
-        while self.order.len() + more > self.capacity {
+    fn evict(&mut self) {
+        while self.order.len() > self.capacity {
             self.forget_oldest();
             self.evicted += 1;
         }
@@ -126,7 +123,7 @@ impl Nonces {
 
     fn forget_oldest(&mut self) {
         if let Some(oldest) = self.order.pop_front() {
-            self.spent.remove(&oldest);
+            self.spent.remove(&oldest.nonce);
         }
     }
 }
@@ -148,27 +145,25 @@ impl Hasher for FirstBytes {
     }
 }
 
-fn short_digest(bytes: &[u8]) -> Digest {
-    let mut short = Digest::default();
-    short.copy_from_slice(&digest(&SHA256, bytes).as_ref()[..size_of::<Digest>()]);
-    short
+fn digest(bytes: &[u8]) -> Digest {
+    XxHash3_128::oneshot(bytes).to_be_bytes()
 }
 
 /// An entry in base64: the nonce's digest, the digest of the signed bytes, the time.
-fn line(nonce: &Digest, spent: &Spent) -> String {
+fn line(spent: &Spent, signed: &Digest) -> String {
     let mut bytes = Vec::with_capacity(LINE_BYTES);
-    bytes.extend_from_slice(nonce);
-    bytes.extend_from_slice(&spent.signed);
+    bytes.extend_from_slice(&spent.nonce);
+    bytes.extend_from_slice(signed);
     bytes.extend_from_slice(&spent.expires.to_be_bytes());
     STANDARD.encode(bytes)
 }
 
-fn read_line(text: &str) -> Option<(Digest, Spent)> {
+fn read_line(text: &str) -> Option<(Spent, Digest)> {
     let bytes = STANDARD.decode(text).ok().filter(|bytes| bytes.len() == LINE_BYTES)?;
     let (nonce, rest) = bytes.split_first_chunk()?;
     let (signed, rest) = rest.split_first_chunk()?;
     let expires = i64::from_be_bytes(rest.try_into().ok()?);
-    Some((*nonce, Spent { signed: *signed, expires }))
+    Some((Spent { nonce: *nonce, expires }, *signed))
 }
 
 #[cfg(test)]
@@ -260,6 +255,14 @@ mod tests {
     }
 
     #[test]
+    fn a_saved_line_is_the_same_in_every_version() {
+        let mut nonces = Nonces::new(10);
+        nonces.spend("n", b"one", 100, 200).unwrap();
+        let lines = ["wxHSGzWDh1rLqg9nJK6LCgocbUz0HrSZkR+rpzIf4aAAAAAAAAAAyA=="];
+        assert_eq!(nonces.export(100).lines, lines, "or what was saved before an update is lost");
+    }
+
+    #[test]
     fn what_is_imported_is_in_time_and_what_cannot_be_read_is_counted() {
         let mut nonces = Nonces::new(10);
         for (nonce, expires) in [("past", 150), ("now", 200), ("soon", 201), ("late", 900)] {
@@ -270,7 +273,7 @@ mod tests {
 
         let mut after = Nonces::new(10);
         assert_eq!(after.import(&snapshot, 200, 300), 2);
-        let mut left = after.spent.values().map(|spent| spent.expires).collect::<Vec<_>>();
+        let mut left = after.order.iter().map(|spent| spent.expires).collect::<Vec<_>>();
         left.sort_unstable();
         assert_eq!(left, [201, 300], "none for longer than the latest");
         assert_eq!(after.spend("now", b"two", 200, 300), Ok(Verdict::New));
