@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use plexsphere_client::BoxError;
 use plexsphere_client::reconnect::ReconnectSettings;
 
+pub use self::options::USAGE;
+
 use self::books::{Outcome, SHARES};
 use self::model::Plan;
 use self::options::{Options, Variant};

@@ -7,7 +7,8 @@ use crate::repo::Repo;
 /// The tasks that are the lab's.
 pub const TASKS: [&str; 3] = ["chaos", "fleet", "intermediaries"];
 
-/// Runs a task of the lab with these words; `--release` among them is cargo's.
+/// Runs a task of the lab with these words; `--release` among them is cargo's. What is wrong
+/// with them the task says itself.
 pub fn run(repo: &Repo, words: &[&str]) -> Result<bool, String> {
     let (release, words): (Vec<&str>, Vec<&str>) =
         words.iter().partition(|word| **word == "--release");
@@ -22,7 +23,7 @@ pub fn run(repo: &Repo, words: &[&str]) -> Result<bool, String> {
     match status.code() {
         Some(0) => Ok(true),
         Some(1) => Ok(false),
-        // It has said why.
-        _ => Err(format!("{} did not run to its end", words[0])),
+        Some(_) => Err(String::new()),
+        None => Err(format!("{} was stopped from outside", words[0])),
     }
 }

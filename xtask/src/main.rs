@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(problem) => {
-            eprintln!("{problem}");
+            eprint!("{problem}{}", if problem.is_empty() { "" } else { "\n" });
             ExitCode::from(2)
         }
     }

@@ -27,17 +27,12 @@ use plexsphere_client::BoxError;
 pub use child::run as agent;
 use plan::Plan;
 
-const USAGE: &str = "\
-usage: cargo xtask chaos [--release] [OPTIONS]
-
-  --seed N      decides the plan [default: another one each time]
-  --events N    how many honest events are published [default: 3000]
-  --faults N    how many faults happen, at most one an event [default: 300]
-  --kills N     kills the agent so many times instead, and lets it resume
-  --plan        prints the faults that are planned, and does nothing
-  --trace FILE  adds the client's own log lines to this file
-
-Exit code: 0 if every claim holds, 1 if one does not, 2 for words that are not understood.";
+pub const USAGE: &str = "  --seed N             decides the plan; default another one each time
+  --events N           how many honest events are published; default 3000
+  --faults N           how many faults happen, at most one an event; default 300
+  --kills N            kills the agent so many times instead, and lets it resume
+  --plan               prints the faults that are planned, and does nothing
+  --trace FILE         adds the client's own log lines to this file";
 
 struct Options {
     seed: u64,
@@ -50,7 +45,7 @@ struct Options {
 
 /// The task `chaos`.
 pub fn run(words: &[String]) -> Result<bool, BoxError> {
-    let options = parse(words).map_err(|error| format!("{error}\n\n{USAGE}"))?;
+    let options = parse(words)?;
     if options.only_plan {
         let plan = Plan::new(options.seed, options.events, options.faults);
         plan.steps.iter().enumerate().for_each(|(n, step)| println!("{n:6} {:?}", step.fault));

@@ -46,8 +46,7 @@ impl Variant {
 /// The whole fleet fits in this many seconds, unless `--capacity` says otherwise.
 const SECONDS_FOR_ALL: f64 = 50.0;
 
-const USAGE: &str = "\
-  --nodes N            default 100000
+pub const USAGE: &str = "  --nodes N            default 100000
   --scenario NAME      restart, crash, rolling, outage, black-hole, retry-after, revoked, flapping;
                        may be given again; default all
   --seed N             default 1
@@ -58,7 +57,8 @@ const USAGE: &str = "\
   --busy A..B          the same in the scenario retry-after; default 60..60
   --down SECONDS       how long a restart or a crash takes; default 5
   --spread SECONDS     the client's reconnect_spread; may be given again, to compare
-  --retry SECONDS      the server's retry:; may be given again, to compare
+  --retry SECONDS      the server's retry:, of which the client takes 60 at most; may be given
+                       again, to compare
   --out FOLDER         writes charts there";
 
 impl Options {
@@ -91,7 +91,7 @@ impl Options {
                 Long("spread") => options.spreads.push(seconds(&mut parser)?),
                 Long("retry") => options.retries.push(seconds(&mut parser)?),
                 Long("out") => options.out = Some(parser.value()?.into()),
-                _ => return Err(format!("{}\n{USAGE}", word.unexpected()).into()),
+                other => return Err(other.unexpected().into()),
             }
         }
         if options.nodes == 0 {

@@ -24,6 +24,8 @@ use certificates::Certificates;
 use lane::{Lane, Through};
 use programs::{Program, find};
 
+pub const USAGE: &str = "  WORD                 only lines with it; default all";
+
 /// How long the whole task may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -47,7 +49,7 @@ pub fn run(words: &[String]) -> Result<bool, BoxError> {
     let only = match words {
         [] => "",
         [word] => word.as_str(),
-        _ => return Err("usage: cargo xtask intermediaries [WORD OF A LINE]".into()),
+        _ => return Err("more than one word".into()),
     };
     // Before anything is started: a program that is missing is no success.
     let [nginx, haproxy, tinyproxy] = ["nginx", "haproxy", "tinyproxy"].map(find);
