@@ -135,41 +135,7 @@ impl PartialOrd for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Text { bytes: [0; LONGEST], length: 0 };
-        self.write(&mut text);
-        // Digits and punctuation are always text.
-        f.write_str(str::from_utf8(&text.bytes[..text.length]).map_err(|_| fmt::Error)?)
-    }
-}
-
-impl Timestamp {
-    fn write(self, text: &mut Text) {
-        let local = self.local;
-        // The year is one of 0 to 9999, and no other part is negative.
-        text.digits(4, local.year().unsigned_abs().into());
-        for (mark, part) in [
-            (b'-', local.month()),
-            (b'-', local.day()),
-            (b'T', local.hour()),
-            (b':', local.minute()),
-            (b':', local.second()),
-        ] {
-            text.byte(mark);
-            text.digits(2, part.unsigned_abs().into());
-        }
-        if local.subsec_nanosecond() != 0 {
-            text.byte(b'.');
-            text.digits(9, local.subsec_nanosecond().unsigned_abs());
-            text.length -= text.zeros_at_the_end();
-        }
-        if self.offset_minutes == 0 {
-            return text.byte(b'Z');
-        }
-        text.byte(if self.offset_minutes < 0 { b'-' } else { b'+' });
-        let minutes = u32::from(self.offset_minutes.unsigned_abs());
-        text.digits(2, minutes / 60);
-        text.byte(b':');
-        text.digits(2, minutes % 60);
+        f.write_str(Text::of(*self).as_str())
     }
 }
 
@@ -183,22 +149,68 @@ struct Text {
 const LONGEST: usize = "2025-01-15T10:30:00.123456789+02:00".len();
 
 impl Text {
+    fn of(time: Timestamp) -> Self {
+        let mut text = Self { bytes: [0; LONGEST], length: 0 };
+        let local = time.local;
+        // The year is one of 0 to 9999, and no other part is negative.
+        text.digits::<4>(local.year().unsigned_abs().into());
+        for (mark, part) in [
+            (b'-', local.month()),
+            (b'-', local.day()),
+            (b'T', local.hour()),
+            (b':', local.minute()),
+            (b':', local.second()),
+        ] {
+            text.byte(mark);
+            text.digits::<2>(part.unsigned_abs().into());
+        }
+        text.fraction(local.subsec_nanosecond().unsigned_abs());
+        text.offset(time.offset_minutes);
+        text
+    }
+
+    fn as_str(&self) -> &str {
+        // Digits and punctuation are always text.
+        str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+
+    fn fraction(&mut self, nanoseconds: u32) {
+        if nanoseconds == 0 {
+            return;
+        }
+        self.byte(b'.');
+        self.digits::<9>(nanoseconds);
+        while self.bytes[self.length - 1] == b'0' {
+            self.length -= 1;
+        }
+    }
+
+    fn offset(&mut self, minutes: i16) {
+        if minutes == 0 {
+            return self.byte(b'Z');
+        }
+        self.byte(if minutes < 0 { b'-' } else { b'+' });
+        let minutes = u32::from(minutes.unsigned_abs());
+        self.digits::<2>(minutes / 60);
+        self.byte(b':');
+        self.digits::<2>(minutes % 60);
+    }
+
     fn byte(&mut self, byte: u8) {
         self.bytes[self.length] = byte;
         self.length += 1;
     }
 
-    fn digits(&mut self, count: usize, mut number: u32) {
-        let end = self.length + count;
-        for place in self.bytes[self.length..end].iter_mut().rev() {
-            *place = b'0' + (number % 10) as u8;
+    /// With their count known beforehand, the compiler makes it a run of multiplications.
+    fn digits<const COUNT: usize>(&mut self, mut number: u32) {
+        let mut digits = [0; COUNT];
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
             number /= 10;
         }
+        let end = self.length + COUNT;
+        self.bytes[self.length..end].copy_from_slice(&digits);
         self.length = end;
-    }
-
-    fn zeros_at_the_end(&self) -> usize {
-        self.bytes[..self.length].iter().rev().take_while(|byte| **byte == b'0').count()
     }
 }
 
@@ -220,7 +232,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(Text::of(*self).as_str())
     }
 }
 
