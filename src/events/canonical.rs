@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use super::SignedEnvelope;
-use crate::values::Timestamp;
+use crate::values::{TimeText, Timestamp};
 
 /// Room for the names, the time and some escapes, so that the usual envelope needs
 /// one allocation.
@@ -27,8 +27,9 @@ pub(super) fn signed_bytes(envelope: &SignedEnvelope) -> Vec<u8> {
     out.extend_from_slice(br#","event_id":"#);
     push_string(&mut out, &envelope.event_id);
     out.extend_from_slice(br#","issued_at":""#);
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "{}", envelope.issued_at.unwrap_or(Timestamp::GO_ZERO));
+    out.extend_from_slice(
+        TimeText::of(envelope.issued_at.unwrap_or(Timestamp::GO_ZERO)).as_bytes(),
+    );
     out.extend_from_slice(br#"","nonce":"#);
     push_string(&mut out, &envelope.nonce);
     out.extend_from_slice(br#","payload":"#);

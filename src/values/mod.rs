@@ -15,6 +15,6 @@ pub(crate) use open_string::open_string;
 pub use open_string::{AckStatus, ActionType, NodeStatus, ResultStatus};
 pub use raw_json::RawJson;
 pub use secret::Secret;
-pub(crate) use timestamp::since_1970;
+pub(crate) use timestamp::{TimeText, since_1970};
 pub use timestamp::{Timestamp, TimestampError};
 pub use trigger::Trigger;

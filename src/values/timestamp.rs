@@ -135,21 +135,21 @@ impl PartialOrd for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Text::of(*self).as_str())
+        f.write_str(TimeText::of(*self).as_str())
     }
 }
 
 /// A time as it is being written: batches hold thousands, and the formatter of the standard
 /// library takes several times as long.
-struct Text {
+pub(crate) struct TimeText {
     bytes: [u8; LONGEST],
     length: usize,
 }
 
 const LONGEST: usize = "2025-01-15T10:30:00.123456789+02:00".len();
 
-impl Text {
-    fn of(time: Timestamp) -> Self {
+impl TimeText {
+    pub(crate) fn of(time: Timestamp) -> Self {
         let mut text = Self { bytes: [0; LONGEST], length: 0 };
         let local = time.local;
         // The year is one of 0 to 9999, and no other part is negative.
@@ -169,9 +169,13 @@ impl Text {
         text
     }
 
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
     fn as_str(&self) -> &str {
         // Digits and punctuation are always text.
-        str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
     fn fraction(&mut self, nanoseconds: u32) {
@@ -232,7 +236,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(Text::of(*self).as_str())
+        serializer.serialize_str(TimeText::of(*self).as_str())
     }
 }
 
