@@ -9,7 +9,7 @@ use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle, TypeI
 use schemars08::schema::{InstanceType, SchemaObject};
 use syn::visit_mut::VisitMut;
 
-mod passes;
+pub mod passes;
 mod refuse;
 pub mod walk;
 
@@ -58,6 +58,7 @@ pub fn generate(text: &str, types: &Handwritten) -> Result<String, String> {
     let tokens = run_generator(&spec, types)?;
     let mut file: syn::File =
         syn::parse2(tokens).map_err(|e| format!("the generated code does not parse: {e}"))?;
+    passes::OwnJson::rewrite(&mut file, &spec)?;
     passes::NoApiVersion.visit_file_mut(&mut file);
     passes::NullIsEmpty.visit_file_mut(&mut file);
     passes::NonExhaustive::of(&spec).visit_file_mut(&mut file);

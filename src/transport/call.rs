@@ -80,7 +80,7 @@ impl Transport {
             let has_body = body.is_some();
             let mut builder = client.client().request(method, url);
             if let Some(body) = body {
-                builder = builder.json(body);
+                builder = super::body::json(builder, body);
             }
             let mut request = builder.build()?;
             let info = OperationInfo { operation_id: operation };

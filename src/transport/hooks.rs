@@ -1,15 +1,15 @@
 //! The one place that every request passes.
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
+    HeaderValue, USER_AGENT,
 };
 use progenitor_client::{ClientHooks, ClientInfo, OperationInfo};
 use reqwest::{Request, Response, ResponseBuilderExt};
 use tracing::Instrument;
 
 use super::context::Call;
-use super::{generated, gzip, limit};
+use super::{generated, limit};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -26,15 +26,10 @@ impl ClientHooks<Call> for generated::Client {
         if !streams {
             *request.timeout_mut() = Some(call.shared().request_timeout);
         }
-        let packed = request.body().and_then(|body| body.as_bytes()).and_then(gzip::compress);
         set_headers(request.headers_mut(), info.operation_id, call);
         if request.method() == http::Method::POST && request.body().is_none() {
             // Some servers and proxies answer 411 to a POST that does not say how long it is.
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        if let Some(packed) = packed {
-            request.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            *request.body_mut() = Some(packed.into());
         }
         Ok(())
     }

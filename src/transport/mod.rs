@@ -1,5 +1,6 @@
-//! request -> auth, gzip, deadline -> answer -> typed value or error
+//! request -> body -> auth, deadline -> answer -> typed value or error
 
+pub(crate) mod body;
 pub(crate) mod call;
 mod cause;
 pub(crate) mod certificates;

@@ -1,6 +1,6 @@
 //! What the build refuses, one planted fault a rule, and the line that it prints.
 
-use crate::generate::{self, HANDWRITTEN};
+use crate::generate::{self, HANDWRITTEN, passes::OwnJson};
 
 const GET: &str = "get: { operationId: look, responses: { '204': { description: Fine. } } }";
 
@@ -236,4 +236,41 @@ fn what_the_generator_itself_refuses_is_named() {
     );
     let said = generate::generate(&text, &HANDWRITTEN).unwrap_err();
     assert!(said.contains("`Peer`") && said.contains("cannot take"), "{said}");
+}
+
+#[test]
+fn a_body_is_written_by_the_stage_of_its_own_or_the_build_fails() {
+    let body = |media: &str| {
+        format!(
+            "requestBody: {{ required: true, content: {{ {media}: {{ schema: {{ type: string }} }} }} }}, responses: {{ '204': {{ description: Fine. }} }}"
+        )
+    };
+    let text = document(
+        &format!(
+            "/a: {{ {GET} }}, /b: {{ post: {{ operationId: send, {} }} }}",
+            body("application/json")
+        ),
+        "",
+    );
+    let code = generate::generate(&text, &HANDWRITTEN).unwrap();
+    assert_eq!(code.matches("crate::transport::body::json(").count(), 1, "{code}");
+    assert!(!code.contains(".json("), "{code}");
+
+    let spec = serde_norway::from_str(&text).unwrap();
+    for (changed, found) in [
+        ("self.client.post(url).body(to_vec(&body)).build()", 0),
+        ("self.client.post(url).json(&other).build()", 0),
+        ("self.client.post(url).json(&body, 1).build()", 0),
+        ("(self.client.post(url).json(&body), self.client.post(url).json(&body))", 2),
+    ] {
+        let mut file = syn::parse_str(&format!("fn send() {{ {changed} }}")).unwrap();
+        assert_eq!(
+            OwnJson::rewrite(&mut file, &spec).unwrap_err(),
+            format!(
+                "1 operations send JSON, but {found} calls of `.json(&body)` were found in the generated code: \
+                 the generator has changed; mend OwnJson in build/passes.rs"
+            ),
+            "{changed}"
+        );
+    }
 }

@@ -62,7 +62,8 @@ pub fn try_out(repo: &Repo, imported: &Imported, name: &str) -> Result<Tried, St
     })
 }
 
-/// The crate has this one's dependencies and versions, and its handwritten value types.
+/// The crate has this one's dependencies and versions, its handwritten value types, and what
+/// writes its bodies.
 /// Its name is its directory's: cargo takes two crates of one name for the same.
 fn write(repo: &Repo, directory: &Path, code: &str) -> std::io::Result<()> {
     let manifest = fs::read_to_string(repo.root.join("Cargo.toml"))?;
@@ -71,6 +72,7 @@ fn write(repo: &Repo, directory: &Path, code: &str) -> std::io::Result<()> {
         rest.split("\n[").next().unwrap_or_default().to_owned()
     };
     let values = repo.root.join("src/values/mod.rs");
+    let body = repo.root.join("src/transport/body.rs");
     fs::create_dir_all(directory.join("src"))?;
     fs::copy(repo.root.join("Cargo.lock"), directory.join("Cargo.lock"))?;
     fs::write(
@@ -85,7 +87,7 @@ fn write(repo: &Repo, directory: &Path, code: &str) -> std::io::Result<()> {
     fs::write(
         directory.join("src/lib.rs"),
         format!(
-            "#![allow(warnings)]\npub mod api;\n#[path = {values:?}]\npub mod values;\npub mod transport {{\n    pub mod context {{\n        #[derive(Clone, Debug)]\n        pub struct Call;\n    }}\n}}\nimpl progenitor_client::ClientHooks<transport::context::Call> for api::Client {{}}\n"
+            "#![allow(warnings)]\npub mod api;\n#[path = {values:?}]\npub mod values;\npub mod transport {{\n    #[path = {body:?}]\n    pub mod body;\n    pub mod context {{\n        #[derive(Clone, Debug)]\n        pub struct Call;\n    }}\n}}\nimpl progenitor_client::ClientHooks<transport::context::Call> for api::Client {{}}\n"
         ),
     )?;
     fs::write(directory.join("src/api.rs"), code)
