@@ -1,16 +1,20 @@
 //! Runs contestants in turns, so that whatever else the machine does hits all alike.
 //!
-//! In each round every contestant runs once, and the round begins with another one each
-//! time. What counts is the processor time of this one thread, on which all of a race
-//! happens, so that a busy machine falsifies little. What is printed are medians over the
-//! rounds; the ratios are medians of the ratios within a round, which a slow moment does
-//! not move.
+//! In each round every contestant runs once, in an order that is drawn anew: whoever follows
+//! another finds the caches as that one left them. What counts is the processor time of this
+//! one thread, on which all of a race happens, so that a busy machine falsifies little. What
+//! is printed are medians over the rounds; the ratios are medians of the ratios within a
+//! round, which a slow moment does not move.
 //!
 //! `--quick` runs a tenth of the rounds, `--race WORDS` only the races with these words in
 //! their titles, and `--only NAME` one contestant, ten times and untimed, for a profiler.
 
 use std::env;
 use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 
 /// How long a contestant's turn takes, about.
 const TURN: Duration = Duration::from_millis(8);
@@ -97,9 +101,11 @@ impl<'a> Race<'a> {
         let repeats: Vec<usize> =
             self.contestants.iter_mut().map(|(_, run)| repeats(run, turn)).collect();
         let mut times = vec![Vec::with_capacity(rounds); self.contestants.len()];
-        for round in 0..rounds {
-            for place in 0..self.contestants.len() {
-                let index = (place + round) % self.contestants.len();
+        let mut order: Vec<usize> = (0..self.contestants.len()).collect();
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..rounds {
+            order.shuffle(&mut random);
+            for &index in &order {
                 let run = &mut self.contestants[index].1;
                 times[index].push(nanos(run, repeats[index]));
             }
