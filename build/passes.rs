@@ -87,6 +87,92 @@ fn mentions(code: &impl quote::ToTokens, words: &str) -> bool {
     code.to_token_stream().to_string().contains(words)
 }
 
+/// Each call that is no stream ends in `transport::answer`, and gives the value alone: the
+/// generator's own reading copies the headers and has no limit.
+#[derive(Default)]
+pub struct Answers {
+    /// Calls that do not end as the generator ended them when this was written.
+    unknown: Vec<String>,
+}
+
+impl Answers {
+    /// Changes all calls of `file`; one that cannot be changed is an error.
+    pub fn visit(mut self, file: &mut syn::File) -> Result<(), String> {
+        self.visit_file_mut(file);
+        if self.unknown.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "the generator ends `{}` in another way than it used to: see what it writes there, and \
+             teach it to `Answers` in build/passes.rs",
+            self.unknown.join("`, `")
+        ))
+    }
+}
+
+impl VisitMut for Answers {
+    fn visit_impl_item_fn_mut(&mut self, function: &mut syn::ImplItemFn) {
+        let is_call = function.sig.asyncness.is_some();
+        if is_call && change_end(function).is_none() {
+            self.unknown.push(function.sig.ident.to_string());
+        }
+    }
+}
+
+fn change_end(call: &mut syn::ImplItemFn) -> Option<()> {
+    let statements = &mut call.block.stmts;
+    let kept = statements.len().checked_sub(4)?;
+    let end = &statements[kept..];
+    let end = quote::quote!(#(#end)*).to_string();
+    let is = |success| end == end_with(&success);
+    let reader = if is(quote::quote!(ResponseValue::from_response(response).await)) {
+        quote::quote!(decoded)
+    } else if is(quote::quote!(Ok(ResponseValue::empty(response)))) {
+        quote::quote!(ignored)
+    } else {
+        return is(quote::quote!(Ok(ResponseValue::stream(response)))).then_some(());
+    };
+    statements.truncate(kept);
+    let read = syn::parse_quote! {
+        crate::transport::answer::#reader(self, self.exec(request, &info)).await
+    };
+    statements.push(syn::Stmt::Expr(read, None));
+    ValueAlone.visit_return_type_mut(&mut call.sig.output);
+    Some(())
+}
+
+/// How the generator ends a call: `success` is what it makes of a good answer.
+fn end_with(success: &impl quote::ToTokens) -> String {
+    let end = quote::quote! {
+        let result = self.exec(request, &info).await;
+        self.post(&result, &info).await?;
+        let response = result?;
+        match response.status().as_u16() {
+            200..=299 => { #success }
+            _ => Err(Error::UnexpectedResponse(response)),
+        }
+    };
+    end.to_string()
+}
+
+/// `T` for each `ResponseValue<T>`.
+struct ValueAlone;
+
+impl VisitMut for ValueAlone {
+    fn visit_type_mut(&mut self, ty: &mut syn::Type) {
+        if let syn::Type::Path(path) = ty
+            && let Some(last) = path.path.segments.last()
+            && last.ident == "ResponseValue"
+            && let syn::PathArguments::AngleBracketed(inner) = &last.arguments
+            && let Some(syn::GenericArgument::Type(value)) = inner.args.first()
+        {
+            *ty = value.clone();
+        } else {
+            syn::visit_mut::visit_type_mut(self, ty);
+        }
+    }
+}
+
 /// Each list and map field decodes from `null` and from nothing as empty; what is
 /// written does not change.
 pub struct NullIsEmpty;

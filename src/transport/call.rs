@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::context::{Call, Shared};
 use super::generated::Client;
-use super::outcome;
 use super::pool::{Lane, Pools};
+use super::{answer, outcome};
 use crate::config::Config;
 use crate::error::Error;
 
@@ -20,7 +20,7 @@ pub(crate) struct Transport {
     base_url: String,
 }
 
-type Generated<T> = Result<progenitor_client::ResponseValue<T>, progenitor_client::Error<()>>;
+type Generated<T> = Result<T, progenitor_client::Error<()>>;
 
 impl Transport {
     pub(crate) fn new(config: Config, version: &str) -> Result<Self, Error> {
@@ -42,7 +42,7 @@ impl Transport {
         let (call, client) = self.client(Lane::Calls);
         let result = match run(client).await {
             Ok(_) if outcome::is_page(&call) => Err(outcome::page(&call).in_operation(operation)),
-            Ok(value) => Ok(value.into_inner()),
+            Ok(value) => Ok(value),
             Err(error) => Err(outcome::from_generated::<T>(operation, &call, error).await),
         };
         self.note(&result);
@@ -75,9 +75,8 @@ impl Transport {
     {
         super::segment::check_path(path).map_err(|e| e.in_operation(operation))?;
         self.call(operation, async |client: Client| {
-            use progenitor_client::{ClientHooks, ClientInfo, OperationInfo, ResponseValue};
+            use progenitor_client::{ClientHooks, ClientInfo, OperationInfo};
             let url = format!("{}{path}", client.baseurl());
-            let has_body = body.is_some();
             let mut builder = client.client().request(method, url);
             if let Some(body) = body {
                 builder = builder.json(body);
@@ -85,18 +84,15 @@ impl Transport {
             let mut request = builder.build()?;
             let info = OperationInfo { operation_id: operation };
             client.pre(&mut request, &info).await?;
-            let response = client.exec(request, &info).await?;
-            if !response.status().is_success() {
-                return Err(progenitor_client::Error::UnexpectedResponse(response));
-            }
-            let (status, headers) = (response.status(), response.headers().clone());
-            let body = response.bytes().await?;
+            let text = answer::text(&client, client.exec(request, &info)).await?;
             // To a caller that posts, no answer at all may be as good as `null`.
-            let text = if body.is_empty() && has_body { b"null".as_slice() } else { &body };
-            match serde_json::from_slice(text) {
-                Ok(value) => Ok(ResponseValue::new(value, status, headers)),
-                Err(e) => Err(progenitor_client::Error::InvalidResponsePayload(body, e)),
+            if text.is_empty()
+                && body.is_some()
+                && let Ok(value) = serde_json::from_str("null")
+            {
+                return Ok(value);
             }
+            answer::from_json(text)
         })
         .await
     }

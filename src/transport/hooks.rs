@@ -5,11 +5,11 @@ use http::header::{
     CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT,
 };
 use progenitor_client::{ClientHooks, ClientInfo, OperationInfo};
-use reqwest::{Request, Response, ResponseBuilderExt};
+use reqwest::{Request, Response};
 use tracing::Instrument;
 
 use super::context::Call;
-use super::{generated, gzip, limit};
+use super::{generated, gzip};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -39,24 +39,28 @@ impl ClientHooks<Call> for generated::Client {
         Ok(())
     }
 
-    async fn exec(&self, request: Request, info: &OperationInfo) -> reqwest::Result<Response> {
-        let call = self.inner();
+    fn exec(
+        &self,
+        request: Request,
+        info: &OperationInfo,
+    ) -> impl Future<Output = reqwest::Result<Response>> {
         let span = tracing::debug_span!(
             "request",
             operation = info.operation_id,
             method = %request.method(),
             status = tracing::field::Empty,
         );
-        let answered = async {
-            let response = self.client().execute(request).await?;
+        // Not in the future, which would hold the whole request and grow by it.
+        let answer = span.in_scope(|| self.client().execute(request));
+        let noted = async move {
+            let response = answer.await?;
             tracing::Span::current().record("status", response.status().as_u16());
             if is_stream(info.operation_id) || !response.status().is_success() {
-                call.note_answer(response.status(), response.headers().clone());
-                return Ok(response);
+                self.inner().note_answer(response.status(), response.headers().clone());
             }
-            Ok(read_whole(response, call).await)
+            Ok(response)
         };
-        answered.instrument(span).await
+        noted.instrument(span)
     }
 }
 
@@ -86,16 +90,4 @@ fn set_headers(headers: &mut HeaderMap, operation: &str, call: &Call) {
     if let Some(token) = call.authorization() {
         headers.insert(AUTHORIZATION, token);
     }
-}
-
-/// The same response with its body read through the limit, gzip decoded. The call has its
-/// headers from here on: the generated code only copies them.
-async fn read_whole(response: Response, call: &Call) -> Response {
-    let url = response.url().clone();
-    let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
-    call.note_answer(parts.status, parts.headers);
-    let body = limit::buffered(body, call.shared().response_limit).await;
-    let response = http::Response::builder().status(parts.status).url(url).body(body);
-    // The builder can only fail on a bad status, and this one comes from a response.
-    response.expect("the parts of a response make a response").into()
 }

@@ -1,5 +1,6 @@
 //! request -> auth, gzip, deadline -> answer -> typed value or error
 
+pub(crate) mod answer;
 pub(crate) mod call;
 mod cause;
 pub(crate) mod certificates;
