@@ -59,6 +59,7 @@ pub fn generate(text: &str, types: &Handwritten) -> Result<String, String> {
     let mut file: syn::File =
         syn::parse2(tokens).map_err(|e| format!("the generated code does not parse: {e}"))?;
     passes::NoApiVersion.visit_file_mut(&mut file);
+    passes::NoAccept.visit_file_mut(&mut file);
     passes::Answers::default().visit(&mut file)?;
     passes::NullIsEmpty.visit_file_mut(&mut file);
     passes::NonExhaustive::of(&spec).visit_file_mut(&mut file);

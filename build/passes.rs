@@ -83,6 +83,21 @@ impl VisitMut for NoApiVersion {
     }
 }
 
+/// `transport/hooks.rs` sets `Accept` for every request.
+pub struct NoAccept;
+
+impl VisitMut for NoAccept {
+    fn visit_expr_mut(&mut self, expression: &mut syn::Expr) {
+        if let syn::Expr::MethodCall(call) = expression
+            && call.method == "header"
+            && call.args.first().is_some_and(|name| mentions(name, "header :: ACCEPT"))
+        {
+            *expression = (*call.receiver).clone();
+        }
+        syn::visit_mut::visit_expr_mut(self, expression);
+    }
+}
+
 fn mentions(code: &impl quote::ToTokens, words: &str) -> bool {
     code.to_token_stream().to_string().contains(words)
 }

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::watch;
@@ -16,7 +15,6 @@ const BEARER: &str = "Bearer ";
 pub(crate) struct Shared {
     token: watch::Sender<Token>,
     pub(crate) user_agent: HeaderValue,
-    pub(crate) request_timeout: Duration,
     pub(crate) response_limit: usize,
     /// What errors call the proxy that requests go through.
     pub(crate) proxy: Option<String>,
@@ -39,7 +37,6 @@ impl Shared {
         Ok(Self {
             token: watch::Sender::default(),
             user_agent,
-            request_timeout: config.request_timeout,
             response_limit: config.response_limit,
             proxy: config.proxy.name(),
         })

@@ -22,10 +22,6 @@ impl ClientHooks<Call> for generated::Client {
         info: &OperationInfo,
     ) -> Result<(), progenitor_client::Error<E>> {
         let call = self.inner();
-        let streams = is_stream(info.operation_id);
-        if !streams {
-            *request.timeout_mut() = Some(call.shared().request_timeout);
-        }
         let packed = request.body().and_then(|body| body.as_bytes()).and_then(gzip::compress);
         set_headers(request.headers_mut(), info.operation_id, call);
         if request.method() == http::Method::POST && request.body().is_none() {
