@@ -17,7 +17,13 @@ pub(crate) async fn decoded<T: DeserializeOwned>(
     client: &Client,
     answer: impl Future<Output = reqwest::Result<Response>>,
 ) -> Result<T, Error<()>> {
-    from_json(text(client, answer).await?)
+    let mut response = success(client, answer.await?)?;
+    let limit = client.inner().shared().response_limit;
+    let body = limit::whole(&mut response, limit).await;
+    from_json(
+        body.and_then(|body| limit::of_few_values(body, limit))
+            .map_err(Error::ResponseBodyError)?,
+    )
 }
 
 /// Nothing but that the answer is a success. Its body is read all the same, for the connection
@@ -26,7 +32,7 @@ pub(crate) async fn ignored(
     client: &Client,
     answer: impl Future<Output = reqwest::Result<Response>>,
 ) -> Result<(), Error<()>> {
-    let mut response = success(client, answer).await?;
+    let mut response = success(client, answer.await?)?;
     let _ = limit::whole(&mut response, client.inner().shared().response_limit).await;
     Ok(())
 }
@@ -36,7 +42,7 @@ pub(crate) async fn text(
     client: &Client,
     answer: impl Future<Output = reqwest::Result<Response>>,
 ) -> Result<Bytes, Error<()>> {
-    let mut response = success(client, answer).await?;
+    let mut response = success(client, answer.await?)?;
     let limit = client.inner().shared().response_limit;
     let body = limit::whole(&mut response, limit).await;
     body.and_then(|body| limit::of_few_values(body, limit)).map_err(Error::ResponseBodyError)
@@ -47,11 +53,7 @@ pub(crate) fn from_json<T: DeserializeOwned>(body: Bytes) -> Result<T, Error<()>
 }
 
 /// A 2xx answer. Its headers are the call's from here on.
-async fn success(
-    client: &Client,
-    answer: impl Future<Output = reqwest::Result<Response>>,
-) -> Result<Response, Error<()>> {
-    let mut response = answer.await?;
+fn success(client: &Client, mut response: Response) -> Result<Response, Error<()>> {
     if !response.status().is_success() {
         return Err(Error::UnexpectedResponse(response));
     }

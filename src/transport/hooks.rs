@@ -1,5 +1,6 @@
 //! The one place that every request passes.
 
+use futures::TryFutureExt;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
     CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT,
@@ -46,16 +47,15 @@ impl ClientHooks<Call> for generated::Client {
             method = %request.method(),
             status = tracing::field::Empty,
         );
-        // Not in the future, which would hold the whole request and grow by it.
+        let streams = is_stream(info.operation_id);
+        // Not in a future of ours, which would hold the whole request and grow by it.
         let answer = span.in_scope(|| self.client().execute(request));
-        let noted = async move {
-            let response = answer.await?;
+        let noted = answer.inspect_ok(move |response| {
             tracing::Span::current().record("status", response.status().as_u16());
-            if is_stream(info.operation_id) || !response.status().is_success() {
+            if streams || !response.status().is_success() {
                 self.inner().note_answer(response.status(), response.headers().clone());
             }
-            Ok(response)
-        };
+        });
         noted.instrument(span)
     }
 }
