@@ -136,7 +136,7 @@ impl VisitMut for Answers {
 
 fn change_end(call: &mut syn::ImplItemFn) -> Option<()> {
     let statements = &mut call.block.stmts;
-    let kept = statements.len().checked_sub(4)?;
+    let kept = statements.len().checked_sub(5)?;
     let end = &statements[kept..];
     let end = quote::quote!(#(#end)*).to_string();
     let is = |success| end == end_with(&success);
@@ -149,7 +149,7 @@ fn change_end(call: &mut syn::ImplItemFn) -> Option<()> {
     };
     statements.truncate(kept);
     let read = syn::parse_quote! {
-        crate::transport::answer::#reader(self, self.exec(request, &info)).await
+        crate::transport::answer::#reader(self, self.send(request, &info)).await
     };
     statements.push(syn::Stmt::Expr(read, None));
     ValueAlone.visit_return_type_mut(&mut call.sig.output);
@@ -159,6 +159,7 @@ fn change_end(call: &mut syn::ImplItemFn) -> Option<()> {
 /// How the generator ends a call: `success` is what it makes of a good answer.
 fn end_with(success: &impl quote::ToTokens) -> String {
     let end = quote::quote! {
+        self.pre(&mut request, &info).await?;
         let result = self.exec(request, &info).await;
         self.post(&result, &info).await?;
         let response = result?;

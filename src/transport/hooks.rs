@@ -16,12 +16,19 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-impl ClientHooks<Call> for generated::Client {
-    async fn pre<E>(
+impl generated::Client {
+    /// Sends a request. It is taken here and not in a future, which would hold it to the end.
+    pub(crate) fn send(
         &self,
-        request: &mut Request,
+        mut request: Request,
         info: &OperationInfo,
-    ) -> Result<(), progenitor_client::Error<E>> {
+    ) -> impl Future<Output = reqwest::Result<Response>> {
+        self.prepare(&mut request, info);
+        self.exec(request, info)
+    }
+
+    /// What every request carries.
+    fn prepare(&self, request: &mut Request, info: &OperationInfo) {
         let call = self.inner();
         let packed = request.body().and_then(|body| body.as_bytes()).and_then(gzip::compress);
         set_headers(request.headers_mut(), info.operation_id, call);
@@ -33,6 +40,16 @@ impl ClientHooks<Call> for generated::Client {
             request.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             *request.body_mut() = Some(packed.into());
         }
+    }
+}
+
+impl ClientHooks<Call> for generated::Client {
+    async fn pre<E>(
+        &self,
+        request: &mut Request,
+        info: &OperationInfo,
+    ) -> Result<(), progenitor_client::Error<E>> {
+        self.prepare(request, info);
         Ok(())
     }
 
