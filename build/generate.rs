@@ -9,7 +9,7 @@ use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle, TypeI
 use schemars08::schema::{InstanceType, SchemaObject};
 use syn::visit_mut::VisitMut;
 
-mod passes;
+pub mod passes;
 mod refuse;
 pub mod walk;
 

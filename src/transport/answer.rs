@@ -2,6 +2,8 @@
 //!
 //! The build ends each generated call here, but for the streams.
 
+#![expect(clippy::result_large_err, reason = "the generated calls have this error")]
+
 use std::mem;
 
 use bytes::Bytes;
@@ -17,13 +19,7 @@ pub(crate) async fn decoded<T: DeserializeOwned>(
     client: &Client,
     answer: impl Future<Output = reqwest::Result<Response>>,
 ) -> Result<T, Error<()>> {
-    let mut response = success(client, answer.await?)?;
-    let limit = client.inner().shared().response_limit;
-    let body = limit::whole(&mut response, limit).await;
-    from_json(
-        body.and_then(|body| limit::of_few_values(body, limit))
-            .map_err(Error::ResponseBodyError)?,
-    )
+    from_json(text(client, answer).await?)
 }
 
 /// Nothing but that the answer is a success. Its body is read all the same, for the connection
@@ -54,9 +50,11 @@ pub(crate) fn from_json<T: DeserializeOwned>(body: Bytes) -> Result<T, Error<()>
 
 /// A 2xx answer. Its headers are the call's from here on.
 fn success(client: &Client, mut response: Response) -> Result<Response, Error<()>> {
-    if !response.status().is_success() {
+    let (call, status) = (client.inner(), response.status());
+    if !status.is_success() {
+        call.note_answer(status, response.headers().clone());
         return Err(Error::UnexpectedResponse(response));
     }
-    client.inner().note_answer(response.status(), mem::take(response.headers_mut()));
+    call.note_answer(status, mem::take(response.headers_mut()));
     Ok(response)
 }

@@ -1,6 +1,7 @@
 //! The one place that every request passes.
 
 use futures::TryFutureExt;
+use futures::future::Either;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
     CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT,
@@ -22,9 +23,9 @@ impl generated::Client {
         &self,
         mut request: Request,
         info: &OperationInfo,
-    ) -> impl Future<Output = reqwest::Result<Response>> {
+    ) -> impl Future<Output = reqwest::Result<Response>> + use<> {
         self.prepare(&mut request, info);
-        self.exec(request, info)
+        self.execute(request, info)
     }
 
     /// What every request carries.
@@ -41,8 +42,31 @@ impl generated::Client {
             *request.body_mut() = Some(packed.into());
         }
     }
+
+    fn execute(
+        &self,
+        request: Request,
+        info: &OperationInfo,
+    ) -> impl Future<Output = reqwest::Result<Response>> + use<> {
+        let span = tracing::debug_span!(
+            "request",
+            operation = info.operation_id,
+            method = %request.method(),
+            status = tracing::field::Empty,
+        );
+        let answer = span.in_scope(|| self.client().execute(request));
+        if span.is_disabled() {
+            // Nobody listens, so each poll need not pass the span.
+            return Either::Left(answer);
+        }
+        let recorded = answer.inspect_ok(|response| {
+            tracing::Span::current().record("status", response.status().as_u16());
+        });
+        Either::Right(recorded.instrument(span))
+    }
 }
 
+/// What the build leaves as the generator wrote it: the streams.
 impl ClientHooks<Call> for generated::Client {
     async fn pre<E>(
         &self,
@@ -53,27 +77,10 @@ impl ClientHooks<Call> for generated::Client {
         Ok(())
     }
 
-    fn exec(
-        &self,
-        request: Request,
-        info: &OperationInfo,
-    ) -> impl Future<Output = reqwest::Result<Response>> {
-        let span = tracing::debug_span!(
-            "request",
-            operation = info.operation_id,
-            method = %request.method(),
-            status = tracing::field::Empty,
-        );
-        let streams = is_stream(info.operation_id);
-        // Not in a future of ours, which would hold the whole request and grow by it.
-        let answer = span.in_scope(|| self.client().execute(request));
-        let noted = answer.inspect_ok(move |response| {
-            tracing::Span::current().record("status", response.status().as_u16());
-            if streams || !response.status().is_success() {
-                self.inner().note_answer(response.status(), response.headers().clone());
-            }
-        });
-        noted.instrument(span)
+    async fn exec(&self, request: Request, info: &OperationInfo) -> reqwest::Result<Response> {
+        let response = self.execute(request, info).await?;
+        self.inner().note_answer(response.status(), response.headers().clone());
+        Ok(response)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the build refuses, one planted fault a rule, and the line that it prints.
 
+use crate::generate::passes::Answers;
 use crate::generate::{self, HANDWRITTEN};
 
 const GET: &str = "get: { operationId: look, responses: { '204': { description: Fine. } } }";
@@ -236,4 +237,46 @@ fn what_the_generator_itself_refuses_is_named() {
     );
     let said = generate::generate(&text, &HANDWRITTEN).unwrap_err();
     assert!(said.contains("`Peer`") && said.contains("cannot take"), "{said}");
+}
+
+#[test]
+fn a_call_that_ends_in_another_way_than_it_used_to_stops_the_build() {
+    let calls = |success: syn::Expr| -> syn::File {
+        syn::parse_quote! {
+            impl Client {
+                pub fn plain(&self) {}
+                pub async fn look(&self) -> Result<ResponseValue<types::Peer>, Error<()>> {
+                    let mut request = self.client.get(url).build()?;
+                    self.pre(&mut request, &info).await?;
+                    let result = self.exec(request, &info).await;
+                    self.post(&result, &info).await?;
+                    let response = result?;
+                    match response.status().as_u16() {
+                        200..=299 => { #success }
+                        _ => Err(Error::UnexpectedResponse(response)),
+                    }
+                }
+            }
+        }
+    };
+    let changed = |success| {
+        let mut file = calls(success);
+        Answers::default().visit(&mut file).map(|()| quote::quote!(#file).to_string())
+    };
+    for (success, reader) in [
+        (syn::parse_quote!(ResponseValue::from_response(response).await), "decoded"),
+        (syn::parse_quote!(Ok(ResponseValue::empty(response))), "ignored"),
+    ] {
+        let code = changed(success).unwrap();
+        assert!(code.contains(&format!("answer :: {reader} (self , self . send (")), "{code}");
+        assert!(code.contains("-> Result < types :: Peer , Error < () > >"), "{code}");
+        assert!(!code.contains("self . pre (") && !code.contains("ResponseValue"), "{code}");
+    }
+    let stream = changed(syn::parse_quote!(Ok(ResponseValue::stream(response)))).unwrap();
+    assert!(stream.contains("self . pre (") && !stream.contains("answer ::"), "{stream}");
+    assert_eq!(
+        changed(syn::parse_quote!(ResponseValue::checked(response).await)).unwrap_err(),
+        "the generator ends `look` in another way than it used to: see what it writes there, and \
+         teach it to `Answers` in build/passes.rs"
+    );
 }
