@@ -1,4 +1,4 @@
-//! request -> auth, gzip, deadline -> answer -> typed value or error
+//! request -> auth, gzip -> answer -> typed value or error
 
 pub(crate) mod answer;
 pub(crate) mod call;

@@ -23,7 +23,7 @@ const ANSWER: &str = "    pub mod answer {
         pub async fn decoded<T: serde::de::DeserializeOwned>(
             _: &Client, answer: impl Future<Output = Result<Response>>,
         ) -> std::result::Result<T, Error<()>> {
-            Ok(ResponseValue::from_response::<()>(answer.await?).await?.into_inner())
+            Ok(ResponseValue::<T>::from_response::<()>(answer.await?).await?.into_inner())
         }
         pub async fn ignored(
             _: &Client, answer: impl Future<Output = Result<Response>>,
