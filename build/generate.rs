@@ -9,7 +9,8 @@ use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle, TypeI
 use schemars08::schema::{InstanceType, SchemaObject};
 use syn::visit_mut::VisitMut;
 
-pub mod passes;
+pub mod calls;
+mod passes;
 mod refuse;
 pub mod walk;
 
@@ -58,8 +59,10 @@ pub fn generate(text: &str, types: &Handwritten) -> Result<String, String> {
     let tokens = run_generator(&spec, types)?;
     let mut file: syn::File =
         syn::parse2(tokens).map_err(|e| format!("the generated code does not parse: {e}"))?;
-    passes::OwnJson::rewrite(&mut file, &spec)?;
-    passes::NoApiVersion.visit_file_mut(&mut file);
+    calls::OwnJson::rewrite(&mut file, &spec)?;
+    calls::NoApiVersion.visit_file_mut(&mut file);
+    calls::NoAccept.visit_file_mut(&mut file);
+    calls::Answers::rewrite(&mut file)?;
     passes::NullIsEmpty.visit_file_mut(&mut file);
     passes::NonExhaustive::of(&spec).visit_file_mut(&mut file);
     passes::Documented::of(&spec).visit_file_mut(&mut file);

@@ -1,9 +1,8 @@
-//! What is changed on the way: the responses before the generator sees them, its Rust code after.
+//! What is changed on the way: the responses before the generator sees them, its types after.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use openapiv3::{MediaType, OpenAPI, Operation, PathItem, ReferenceOr, Response, StatusCode};
-use quote::ToTokens;
 use syn::visit_mut::VisitMut;
 
 /// The generator decodes one success type an operation, and loses the status of
@@ -56,80 +55,6 @@ fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 
 fn is_success(code: &StatusCode) -> bool {
     matches!(code, StatusCode::Code(200..=299) | StatusCode::Range(2))
-}
-
-/// No request sends the document's version, which no server asked for. A map of headers in
-/// which nothing else is put goes with it.
-pub struct NoApiVersion;
-
-impl VisitMut for NoApiVersion {
-    fn visit_impl_item_fn_mut(&mut self, function: &mut syn::ImplItemFn) {
-        let statements = &mut function.block.stmts;
-        statements.retain(|statement| !mentions(statement, "\"api-version\""));
-        if statements.iter().any(|statement| mentions(statement, "header_map . append")) {
-            return;
-        }
-        statements.retain(|statement| !mentions(statement, "let mut header_map"));
-        syn::visit_mut::visit_impl_item_fn_mut(self, function);
-    }
-
-    fn visit_expr_mut(&mut self, expression: &mut syn::Expr) {
-        if let syn::Expr::MethodCall(call) = expression
-            && call.method == "headers"
-            && call.args.iter().any(|argument| mentions(argument, "header_map"))
-        {
-            *expression = (*call.receiver).clone();
-        }
-        syn::visit_mut::visit_expr_mut(self, expression);
-    }
-}
-
-fn mentions(code: &impl ToTokens, words: &str) -> bool {
-    code.to_token_stream().to_string().contains(words)
-}
-
-/// Each body is written by `transport/body.rs`: what the generator calls in its place, reqwest's
-/// `json`, makes the whole text before anything can be compressed.
-#[derive(Default)]
-pub struct OwnJson {
-    rewritten: usize,
-}
-
-impl OwnJson {
-    /// Rewrites the methods of the client in `file`, of the document `spec`. The error is that
-    /// they do not have the form that is known.
-    pub fn rewrite(file: &mut syn::File, spec: &OpenAPI) -> Result<(), String> {
-        let expected = spec.operations().filter(|(_, _, operation)| sends_json(operation)).count();
-        let mut pass = Self::default();
-        pass.visit_file_mut(file);
-        if pass.rewritten == expected {
-            return Ok(());
-        }
-        Err(format!(
-            "{expected} operations send JSON, but {} calls of `.json(&body)` were found in the generated code: \
-             the generator has changed; mend OwnJson in build/passes.rs",
-            pass.rewritten
-        ))
-    }
-}
-
-impl VisitMut for OwnJson {
-    fn visit_expr_mut(&mut self, expression: &mut syn::Expr) {
-        if let syn::Expr::MethodCall(call) = expression
-            && call.method == "json"
-            && call.args.to_token_stream().to_string() == "& body"
-        {
-            let request = &call.receiver;
-            *expression = syn::parse_quote!(crate::transport::body::json(#request, &body));
-            self.rewritten += 1;
-        }
-        syn::visit_mut::visit_expr_mut(self, expression);
-    }
-}
-
-fn sends_json(operation: &Operation) -> bool {
-    let body = operation.request_body.as_ref().and_then(ReferenceOr::as_item);
-    body.is_some_and(|body| body.content.contains_key("application/json"))
 }
 
 /// Each list and map field decodes from `null` and from nothing as empty; what is

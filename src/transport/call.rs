@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use progenitor_client::{ClientInfo, OperationInfo};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::context::{Call, Shared};
 use super::generated::Client;
-use super::outcome;
 use super::pool::{Lane, Pools};
+use super::{answer, outcome};
 use crate::config::Config;
 use crate::error::Error;
 
@@ -20,7 +21,7 @@ pub(crate) struct Transport {
     base_url: String,
 }
 
-type Generated<T> = Result<progenitor_client::ResponseValue<T>, progenitor_client::Error<()>>;
+type Generated<T> = Result<T, progenitor_client::Error<()>>;
 
 impl Transport {
     pub(crate) fn new(config: Config, version: &str) -> Result<Self, Error> {
@@ -37,24 +38,23 @@ impl Transport {
     pub(crate) async fn call<T, F>(&self, operation: &'static str, run: F) -> Result<T, Error>
     where
         T: DeserializeOwned,
-        F: AsyncFnOnce(Client) -> Generated<T>,
+        F: AsyncFnOnce(&Client) -> Generated<T>,
     {
-        let (call, client) = self.client(Lane::Calls);
-        let result = match run(client).await {
-            Ok(_) if outcome::is_page(&call) => Err(outcome::page(&call).in_operation(operation)),
-            Ok(value) => Ok(value.into_inner()),
-            Err(error) => Err(outcome::from_generated::<T>(operation, &call, error).await),
+        let client = self.client(Lane::Calls);
+        let call = client.inner();
+        let result = match run(&client).await {
+            Ok(_) if outcome::is_page(call) => Err(outcome::page(call).in_operation(operation)),
+            Ok(value) => Ok(value),
+            // Boxed, for it is large and seldom: the future of a call need not have room for it.
+            Err(error) => Err(Box::pin(outcome::from_generated::<T>(operation, call, error)).await),
         };
         self.note(&result);
         result
     }
 
     /// A client of the generated kind for one call.
-    pub(crate) fn client(&self, lane: Lane) -> (Call, Client) {
-        let call = Call::new(&self.shared);
-        let http = self.pools.client(lane);
-        let client = Client::new_with_client(&self.base_url, http, call.clone());
-        (call, client)
+    pub(crate) fn client(&self, lane: Lane) -> Client {
+        Client::new_with_client(&self.base_url, self.pools.client(lane), Call::new(&self.shared))
     }
 
     pub(crate) fn note<T>(&self, result: &Result<T, Error>) {
@@ -74,29 +74,23 @@ impl Transport {
         T: DeserializeOwned,
     {
         super::segment::check_path(path).map_err(|e| e.in_operation(operation))?;
-        self.call(operation, async |client: Client| {
-            use progenitor_client::{ClientHooks, ClientInfo, OperationInfo, ResponseValue};
+        self.call(operation, async |client: &Client| {
             let url = format!("{}{path}", client.baseurl());
-            let has_body = body.is_some();
             let mut builder = client.client().request(method, url);
             if let Some(body) = body {
                 builder = super::body::json(builder, body);
             }
-            let mut request = builder.build()?;
+            let request = builder.build()?;
             let info = OperationInfo { operation_id: operation };
-            client.pre(&mut request, &info).await?;
-            let response = client.exec(request, &info).await?;
-            if !response.status().is_success() {
-                return Err(progenitor_client::Error::UnexpectedResponse(response));
-            }
-            let (status, headers) = (response.status(), response.headers().clone());
-            let body = response.bytes().await?;
+            let text = answer::text(client, client.send(request, &info)).await?;
             // To a caller that posts, no answer at all may be as good as `null`.
-            let text = if body.is_empty() && has_body { b"null".as_slice() } else { &body };
-            match serde_json::from_slice(text) {
-                Ok(value) => Ok(ResponseValue::new(value, status, headers)),
-                Err(e) => Err(progenitor_client::Error::InvalidResponsePayload(body, e)),
+            if text.is_empty()
+                && body.is_some()
+                && let Ok(value) = serde_json::from_str("null")
+            {
+                return Ok(value);
             }
+            answer::from_json(text)
         })
         .await
     }

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::watch;
@@ -16,7 +15,6 @@ const BEARER: &str = "Bearer ";
 pub(crate) struct Shared {
     token: watch::Sender<Token>,
     pub(crate) user_agent: HeaderValue,
-    pub(crate) request_timeout: Duration,
     pub(crate) response_limit: usize,
     /// What errors call the proxy that requests go through.
     pub(crate) proxy: Option<String>,
@@ -39,7 +37,6 @@ impl Shared {
         Ok(Self {
             token: watch::Sender::default(),
             user_agent,
-            request_timeout: config.request_timeout,
             response_limit: config.response_limit,
             proxy: config.proxy.name(),
         })
@@ -101,9 +98,7 @@ impl Shared {
 
 /// One request: what it shares with all others, and what is learnt of it on the way.
 #[derive(Clone)]
-pub(crate) struct Call(Arc<CallInner>);
-
-struct CallInner {
+pub(crate) struct Call {
     shared: Arc<Shared>,
     token: Token,
     answer: OnceLock<(StatusCode, HeaderMap)>,
@@ -111,29 +106,25 @@ struct CallInner {
 
 impl Call {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        Self(Arc::new(CallInner {
-            shared: Arc::clone(shared),
-            token: shared.token(),
-            answer: OnceLock::new(),
-        }))
+        Self { shared: Arc::clone(shared), token: shared.token(), answer: OnceLock::new() }
     }
 
     pub(crate) fn shared(&self) -> &Shared {
-        &self.0.shared
+        &self.shared
     }
 
     pub(crate) fn authorization(&self) -> Option<HeaderValue> {
-        self.0.token.header.clone()
+        self.token.header.clone()
     }
 
     pub(crate) fn token_generation(&self) -> u64 {
-        self.0.token.generation
+        self.token.generation
     }
 
     /// Whether the server's words hold the token that this request carried. Who has it can
     /// send it back, and what is printed would then print it.
     pub(crate) fn is_token_in(&self, text: &str) -> bool {
-        let header = self.0.token.header.as_ref().and_then(|header| header.to_str().ok());
+        let header = self.token.header.as_ref().and_then(|header| header.to_str().ok());
         let token = header.and_then(|header| header.strip_prefix(BEARER));
         // Hosts and media types come in lower case.
         token.is_some_and(|token| text.to_ascii_lowercase().contains(&token.to_ascii_lowercase()))
@@ -141,12 +132,12 @@ impl Call {
 
     pub(crate) fn note_answer(&self, status: StatusCode, headers: HeaderMap) {
         // A call has one answer; redirects are not followed.
-        let _ = self.0.answer.set((status, headers));
+        let _ = self.answer.set((status, headers));
     }
 
     /// Status and headers, also where the generated code has lost them.
     pub(crate) fn answer(&self) -> Option<&(StatusCode, HeaderMap)> {
-        self.0.answer.get()
+        self.answer.get()
     }
 }
 

@@ -1,57 +1,81 @@
 //! The one place that every request passes.
 
+use futures::TryFutureExt;
+use futures::future::Either;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
     HeaderValue, USER_AGENT,
 };
 use progenitor_client::{ClientHooks, ClientInfo, OperationInfo};
-use reqwest::{Request, Response, ResponseBuilderExt};
+use reqwest::{Request, Response};
 use tracing::Instrument;
 
 use super::context::Call;
-use super::{generated, limit};
+use super::generated;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-impl ClientHooks<Call> for generated::Client {
-    async fn pre<E>(
+impl generated::Client {
+    /// Sends a request. It is taken here and not in a future, which would hold it to the end.
+    pub(crate) fn send(
         &self,
-        request: &mut Request,
+        mut request: Request,
         info: &OperationInfo,
-    ) -> Result<(), progenitor_client::Error<E>> {
+    ) -> impl Future<Output = reqwest::Result<Response>> + use<> {
+        self.prepare(&mut request, info);
+        self.execute(request, info)
+    }
+
+    /// What every request carries.
+    fn prepare(&self, request: &mut Request, info: &OperationInfo) {
         let call = self.inner();
-        let streams = is_stream(info.operation_id);
-        if !streams {
-            *request.timeout_mut() = Some(call.shared().request_timeout);
-        }
         set_headers(request.headers_mut(), info.operation_id, call);
         if request.method() == http::Method::POST && request.body().is_none() {
             // Some servers and proxies answer 411 to a POST that does not say how long it is.
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        Ok(())
     }
 
-    async fn exec(&self, request: Request, info: &OperationInfo) -> reqwest::Result<Response> {
-        let call = self.inner();
+    fn execute(
+        &self,
+        request: Request,
+        info: &OperationInfo,
+    ) -> impl Future<Output = reqwest::Result<Response>> + use<> {
         let span = tracing::debug_span!(
             "request",
             operation = info.operation_id,
             method = %request.method(),
             status = tracing::field::Empty,
         );
-        let answered = async {
-            let response = self.client().execute(request).await?;
+        let answer = span.in_scope(|| self.client().execute(request));
+        if span.is_disabled() {
+            // Nobody listens, so each poll need not pass the span.
+            return Either::Left(answer);
+        }
+        let recorded = answer.inspect_ok(|response| {
             tracing::Span::current().record("status", response.status().as_u16());
-            if is_stream(info.operation_id) || !response.status().is_success() {
-                call.note_answer(response.status(), response.headers().clone());
-                return Ok(response);
-            }
-            Ok(read_whole(response, call).await)
-        };
-        answered.instrument(span).await
+        });
+        Either::Right(recorded.instrument(span))
+    }
+}
+
+/// What the build leaves as the generator wrote it: the streams.
+impl ClientHooks<Call> for generated::Client {
+    async fn pre<E>(
+        &self,
+        request: &mut Request,
+        info: &OperationInfo,
+    ) -> Result<(), progenitor_client::Error<E>> {
+        self.prepare(request, info);
+        Ok(())
+    }
+
+    async fn exec(&self, request: Request, info: &OperationInfo) -> reqwest::Result<Response> {
+        let response = self.execute(request, info).await?;
+        self.inner().note_answer(response.status(), response.headers().clone());
+        Ok(response)
     }
 }
 
@@ -81,16 +105,4 @@ fn set_headers(headers: &mut HeaderMap, operation: &str, call: &Call) {
     if let Some(token) = call.authorization() {
         headers.insert(AUTHORIZATION, token);
     }
-}
-
-/// The same response with its body read through the limit, gzip decoded. The call has its
-/// headers from here on: the generated code only copies them.
-async fn read_whole(response: Response, call: &Call) -> Response {
-    let url = response.url().clone();
-    let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
-    call.note_answer(parts.status, parts.headers);
-    let body = limit::buffered(body, call.shared().response_limit).await;
-    let response = http::Response::builder().status(parts.status).url(url).body(body);
-    // The builder can only fail on a bad status, and this one comes from a response.
-    response.expect("the parts of a response make a response").into()
 }

@@ -1,8 +1,9 @@
+use std::mem;
+
 use bytes::{Bytes, BytesMut};
-use futures::stream;
-use http_body::Body;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use futures::{FutureExt, stream};
 use memchr::memchr2;
+use reqwest::Response;
 
 use crate::error::{BoxError, chain};
 
@@ -11,45 +12,42 @@ use crate::error::{BoxError, chain};
 /// a map of short names twenty times.
 const BYTES_PER_VALUE: usize = 16;
 
-/// Reads a whole body of at most `limit` bytes into one that is held in memory.
+/// Reads a body of at most `limit` bytes to its end.
 ///
-/// Reading it to its end is what lets the connection be used again, also where the
-/// caller ignores the body. A body that fails or is too long becomes one that fails
-/// the same way when it is read.
-pub(crate) async fn buffered<B>(body: B, limit: usize) -> reqwest::Body
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    let read = whole(Limited::new(body, limit)).await;
-    match read.and_then(|body| of_few_values(body, limit)) {
-        Ok(body) => body.into(),
-        Err(error) => reqwest::Body::wrap_stream(stream::iter([Err::<Bytes, BoxError>(error)])),
-    }
-}
-
-/// The bytes of a body. Each part is copied as it comes: kept as they are, many small parts
-/// would hold the buffers in which they arrived, and take more than a limit of bytes says.
-async fn whole<B>(body: B) -> Result<Bytes, BoxError>
-where
-    B: Body<Data = Bytes, Error = BoxError>,
-{
-    let mut body = std::pin::pin!(body);
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(part) = frame?.into_data() {
-            bytes.extend_from_slice(&part);
+/// One that comes in a single part is that part. Of more than one each is copied: kept as they
+/// are, many small parts would hold the buffers in which they arrived, and take more than a
+/// limit of bytes says.
+pub(crate) async fn whole(response: &mut Response, limit: usize) -> reqwest::Result<Bytes> {
+    let (mut only, mut joined) = (Bytes::new(), BytesMut::new());
+    while let Some(part) = response.chunk().await? {
+        if part.len() > limit - only.len() - joined.len() {
+            return Err(refused(TooLong));
+        }
+        if only.is_empty() && joined.is_empty() {
+            only = part;
+        } else {
+            joined.extend_from_slice(&mem::take(&mut only));
+            joined.extend_from_slice(&part);
         }
     }
-    Ok(bytes.freeze())
+    Ok(if joined.is_empty() { only } else { joined.freeze() })
 }
 
-fn of_few_values(body: Bytes, limit: usize) -> Result<Bytes, BoxError> {
+/// Refuses a body that holds more JSON than its limit of bytes lets expect.
+pub(crate) fn of_few_values(body: Bytes, limit: usize) -> reqwest::Result<Bytes> {
     if holds_more_values(&body, limit / BYTES_PER_VALUE) {
-        Err(TooManyValues.into())
+        Err(refused(TooManyValues))
     } else {
         Ok(body)
     }
+}
+
+/// The HTTP client's error of a body that fails because of `why`. There is no other way to one.
+fn refused(why: impl Into<BoxError>) -> reqwest::Error {
+    let body = reqwest::Body::wrap_stream(stream::iter([Err::<Bytes, BoxError>(why.into())]));
+    let read = Response::from(http::Response::new(body)).bytes().now_or_never();
+    // Its one part is an error, and it is there already.
+    read.and_then(Result::err).expect("what fails at once has failed")
 }
 
 /// Whether a text, read as JSON, holds more than `most` values and names. It counts the
@@ -87,12 +85,16 @@ fn behind_string(mut text: &[u8]) -> &[u8] {
 }
 
 #[derive(Debug, thiserror::Error)]
+#[error("length limit exceeded")]
+struct TooLong;
+
+#[derive(Debug, thiserror::Error)]
 #[error("more values than one for each {BYTES_PER_VALUE} bytes of it")]
 struct TooManyValues;
 
 /// Whether `error` says that a body was longer than its limit, or held too many values.
 pub(crate) fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
-    chain(error).any(|link| link.is::<LengthLimitError>() || link.is::<TooManyValues>())
+    chain(error).any(|link| link.is::<TooLong>() || link.is::<TooManyValues>())
 }
 
 #[cfg(test)]
@@ -116,14 +118,28 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn the_limit_of_values_follows_that_of_bytes() {
+    #[test]
+    fn the_limit_of_values_follows_that_of_bytes() {
         let text = format!("[{}]", vec!["0"; 99].join(","));
         for (limit, fits) in [(99 * BYTES_PER_VALUE, true), (99 * BYTES_PER_VALUE - 1, false)] {
-            let body = http_body_util::Full::new(Bytes::from(text.clone()));
-            let read = BodyExt::collect(buffered(body, limit).await).await;
-            assert_eq!(read.is_ok(), fits, "{limit}");
-            assert!(read.err().is_none_or(|error| is_too_large(&error)), "{limit}");
+            let checked = of_few_values(text.clone().into(), limit);
+            assert_eq!(checked.is_ok(), fits, "{limit}");
+            assert!(checked.err().is_none_or(|error| is_too_large(&error)), "{limit}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_whole_in_however_many_parts_it_comes() {
+        for parts in [&[][..], &["one"], &["one", "two"], &["", "one", "", "two", "three"]] {
+            let text = parts.concat();
+            for (limit, fits) in [(text.len(), true), (text.len().saturating_sub(1), false)] {
+                let fits = fits || text.is_empty();
+                let stream = stream::iter(parts.iter().map(|part| Ok::<_, BoxError>(*part)));
+                let body = reqwest::Body::wrap_stream(stream);
+                let read = whole(&mut http::Response::new(body).into(), limit).await;
+                assert_eq!(read.as_deref().ok(), fits.then_some(text.as_bytes()), "{parts:?}");
+                assert!(read.err().is_none_or(|error| is_too_large(&error)), "{parts:?}");
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
-//! request -> body -> auth, deadline -> answer -> typed value or error
+//! request -> body -> auth -> answer -> typed value or error
 
+pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod call;
 mod cause;

@@ -168,7 +168,7 @@ fn unreachable(call: &Call, origin: Option<String>, error: &reqwest::Error) -> S
 
 /// Whether the answer is an HTML page, by its headers: the control plane sends none.
 pub(crate) fn is_page(call: &Call) -> bool {
-    call.answer().is_some_and(|(_, headers)| is_html(headers, b""))
+    call.answer().is_some_and(|(_, headers)| is_html_type(headers))
 }
 
 /// The error of a 2xx answer that is an HTML page.
@@ -331,11 +331,15 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
     Some(text.split(';').next().unwrap_or_default().trim())
 }
 
-pub(crate) fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
+fn is_html_type(headers: &HeaderMap) -> bool {
     let is_page = |media: &str| {
         ["text/html", "application/xhtml+xml"].iter().any(|page| media.eq_ignore_ascii_case(page))
     };
-    if media_type(headers).is_some_and(is_page) {
+    media_type(headers).is_some_and(is_page)
+}
+
+pub(crate) fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
+    if is_html_type(headers) {
         return true;
     }
     let start = body.trim_ascii_start();

@@ -94,11 +94,13 @@ impl Pools {
 
 impl Clients {
     fn new(config: &Config) -> Result<Self, Error> {
-        let client = |gzip| builder(config)?.gzip(gzip).build().map_err(certificates::refused);
+        // What is read bit by bit has no total time limit, and no compression.
+        let calls = builder(config)?.timeout(config.request_timeout);
+        let stream = || builder(config)?.gzip(false).build().map_err(certificates::refused);
         Ok(Self {
-            calls: client(true)?,
-            events: client(false)?,
-            artifacts: client(false)?,
+            calls: calls.gzip(true).build().map_err(certificates::refused)?,
+            events: stream()?,
+            artifacts: stream()?,
             built: Instant::now(),
         })
     }

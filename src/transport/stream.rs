@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
-use progenitor_client::{ByteStream, ResponseValue};
+use progenitor_client::{ByteStream, ClientInfo, ResponseValue};
 
 use super::call::Transport;
 use super::context::Call;
@@ -163,13 +163,14 @@ impl Transport {
         run: F,
     ) -> Result<Opened, Error>
     where
-        F: AsyncFnOnce(Client) -> Result<ResponseValue<ByteStream>, progenitor_client::Error<()>>,
+        F: AsyncFnOnce(&Client) -> Result<ResponseValue<ByteStream>, progenitor_client::Error<()>>,
     {
-        let (call, client) = self.client(lane);
+        let client = self.client(lane);
+        let call = client.inner();
         let limit = self.config.header_timeout;
-        let result = match tokio::time::timeout(limit, run(client)).await {
-            Ok(Ok(value)) => self.check(operation, call, value),
-            Ok(Err(error)) => Err(outcome::from_generated::<()>(operation, &call, error).await),
+        let result = match tokio::time::timeout(limit, run(&client)).await {
+            Ok(Ok(value)) => self.check(operation, call.clone(), value),
+            Ok(Err(error)) => Err(outcome::from_generated::<()>(operation, call, error).await),
             Err(_) => Err(self.no_headers().in_operation(operation)),
         };
         self.note(&result);

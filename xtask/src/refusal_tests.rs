@@ -1,6 +1,7 @@
 //! What the build refuses, one planted fault a rule, and the line that it prints.
 
-use crate::generate::{self, HANDWRITTEN, passes::OwnJson};
+use crate::generate::calls::{Answers, OwnJson};
+use crate::generate::{self, HANDWRITTEN};
 
 const GET: &str = "get: { operationId: look, responses: { '204': { description: Fine. } } }";
 
@@ -240,15 +241,11 @@ fn what_the_generator_itself_refuses_is_named() {
 
 #[test]
 fn a_body_is_written_by_the_stage_of_its_own_or_the_build_fails() {
-    let body = |media: &str| {
-        format!(
-            "requestBody: {{ required: true, content: {{ {media}: {{ schema: {{ type: string }} }} }} }}, responses: {{ '204': {{ description: Fine. }} }}"
-        )
-    };
     let text = document(
         &format!(
-            "/a: {{ {GET} }}, /b: {{ post: {{ operationId: send, {} }} }}",
-            body("application/json")
+            "/a: {{ {GET} }}, /b: {{ post: {{ operationId: send, \
+             requestBody: {{ required: true, content: {{ application/json: {{ schema: {{ type: string }} }} }} }}, \
+             responses: {{ '204': {{ description: Fine. }} }} }} }}"
         ),
         "",
     );
@@ -268,9 +265,51 @@ fn a_body_is_written_by_the_stage_of_its_own_or_the_build_fails() {
             OwnJson::rewrite(&mut file, &spec).unwrap_err(),
             format!(
                 "1 operations send JSON, but {found} calls of `.json(&body)` were found in the generated code: \
-                 the generator has changed; mend OwnJson in build/passes.rs"
+                 the generator has changed; mend OwnJson in build/calls.rs"
             ),
             "{changed}"
         );
     }
+}
+
+#[test]
+fn a_call_that_ends_in_another_way_than_it_used_to_stops_the_build() {
+    let calls = |success: syn::Expr| -> syn::File {
+        syn::parse_quote! {
+            impl Client {
+                pub fn plain(&self) {}
+                pub async fn look(&self) -> Result<ResponseValue<types::Peer>, Error<()>> {
+                    let mut request = self.client.get(url).build()?;
+                    self.pre(&mut request, &info).await?;
+                    let result = self.exec(request, &info).await;
+                    self.post(&result, &info).await?;
+                    let response = result?;
+                    match response.status().as_u16() {
+                        200..=299 => { #success }
+                        _ => Err(Error::UnexpectedResponse(response)),
+                    }
+                }
+            }
+        }
+    };
+    let changed = |success| {
+        let mut file = calls(success);
+        Answers::rewrite(&mut file).map(|()| quote::quote!(#file).to_string())
+    };
+    for (success, reader) in [
+        (syn::parse_quote!(ResponseValue::from_response(response).await), "decoded"),
+        (syn::parse_quote!(Ok(ResponseValue::empty(response))), "ignored"),
+    ] {
+        let code = changed(success).unwrap();
+        assert!(code.contains(&format!("answer :: {reader} (self , self . send (")), "{code}");
+        assert!(code.contains("-> Result < types :: Peer , Error < () > >"), "{code}");
+        assert!(!code.contains("self . pre (") && !code.contains("ResponseValue"), "{code}");
+    }
+    let stream = changed(syn::parse_quote!(Ok(ResponseValue::stream(response)))).unwrap();
+    assert!(stream.contains("self . pre (") && !stream.contains("answer ::"), "{stream}");
+    assert_eq!(
+        changed(syn::parse_quote!(ResponseValue::checked(response).await)).unwrap_err(),
+        "the generator ends `look` in another way than it used to: see what it writes there, and \
+         teach it to `Answers` in build/calls.rs"
+    );
 }

@@ -15,6 +15,34 @@ use crate::spec::operations;
 /// A foreign document has no handwritten types but those of its formats.
 const STANDALONE: Handwritten = Handwritten { named: &[], open_strings: None };
 
+/// What stands for this crate's reading of answers: nothing is sent.
+const ANSWER: &str = "    pub mod answer {
+        use progenitor_client::{Error, ResponseValue};
+        use reqwest::{Response, Result};
+        use crate::api::Client;
+        pub async fn decoded<T: serde::de::DeserializeOwned>(
+            _: &Client, answer: impl Future<Output = Result<Response>>,
+        ) -> std::result::Result<T, Error<()>> {
+            Ok(ResponseValue::<T>::from_response::<()>(answer.await?).await?.into_inner())
+        }
+        pub async fn ignored(
+            _: &Client, answer: impl Future<Output = Result<Response>>,
+        ) -> std::result::Result<(), Error<()>> {
+            Ok(drop(answer.await?))
+        }
+    }
+";
+
+/// And for its sending of requests.
+const SEND: &str = "impl api::Client {
+    fn send(
+        &self, request: reqwest::Request, _: &progenitor_client::OperationInfo,
+    ) -> impl Future<Output = reqwest::Result<reqwest::Response>> + use<> {
+        progenitor_client::ClientInfo::client(self).execute(request)
+    }
+}
+";
+
 /// What came of it.
 #[derive(Debug)]
 pub struct Tried {
@@ -63,8 +91,7 @@ pub fn try_out(repo: &Repo, imported: &Imported, name: &str) -> Result<Tried, St
 }
 
 /// The crate has this one's dependencies and versions, its handwritten value types, and what
-/// writes its bodies.
-/// Its name is its directory's: cargo takes two crates of one name for the same.
+/// writes its bodies. Its name is its directory's: cargo takes two crates of one name for the same.
 fn write(repo: &Repo, directory: &Path, code: &str) -> std::io::Result<()> {
     let manifest = fs::read_to_string(repo.root.join("Cargo.toml"))?;
     let section = |name: &str| {
@@ -87,7 +114,7 @@ fn write(repo: &Repo, directory: &Path, code: &str) -> std::io::Result<()> {
     fs::write(
         directory.join("src/lib.rs"),
         format!(
-            "#![allow(warnings)]\npub mod api;\n#[path = {values:?}]\npub mod values;\npub mod transport {{\n    #[path = {body:?}]\n    pub mod body;\n    pub mod context {{\n        #[derive(Clone, Debug)]\n        pub struct Call;\n    }}\n}}\nimpl progenitor_client::ClientHooks<transport::context::Call> for api::Client {{}}\n"
+            "#![allow(warnings)]\npub mod api;\n#[path = {values:?}]\npub mod values;\npub mod transport {{\n    #[path = {body:?}]\n    pub mod body;\n    pub mod context {{\n        #[derive(Clone, Debug)]\n        pub struct Call;\n    }}\n{ANSWER}}}\nimpl progenitor_client::ClientHooks<transport::context::Call> for api::Client {{}}\n{SEND}"
         ),
     )?;
     fs::write(directory.join("src/api.rs"), code)

@@ -45,6 +45,11 @@ fn option(name: &str) -> Option<String> {
     env::args().skip_while(|argument| argument != name).nth(1)
 }
 
+/// Whether the command line asks for the race of this title; without `--race` it asks for all.
+pub fn is_asked(title: &str) -> bool {
+    option("--race").is_none_or(|words| title.contains(&words))
+}
+
 /// The processor time that this thread has had.
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -84,7 +89,7 @@ impl<'a> Race<'a> {
 
     /// Runs all and prints the table.
     pub fn run(mut self) -> Vec<Outcome> {
-        if option("--race").is_some_and(|words| !self.title.contains(&words)) {
+        if !is_asked(&self.title) {
             return Vec::new();
         }
         if let Some(only) = option("--only") {

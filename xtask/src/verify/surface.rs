@@ -110,9 +110,14 @@ fn operation(method: &syn::ImplItemFn) -> String {
         .collect();
     let answer = shown(&method.sig.output);
     let answer = answer
-        .strip_prefix("->Result<ResponseValue<")
-        .and_then(|rest| rest.split_once(">, Error"))
+        .strip_prefix("->Result<")
+        .and_then(|rest| rest.rsplit_once(", Error<"))
         .map_or(answer.as_str(), |(inner, _)| inner);
+    // Streams are left as the generator wraps them.
+    let answer = answer
+        .strip_prefix("ResponseValue<")
+        .and_then(|rest| rest.strip_suffix('>'))
+        .unwrap_or(answer);
     format!("operation {} = {verb} {path} ({}) -> {answer}", method.sig.ident, arguments.join(", "))
 }
 
