@@ -98,7 +98,8 @@ impl Timestamp {
     /// Whether this is 0001-01-01T00:00:00Z, which a Go program sends for a time
     /// that was never set.
     pub fn is_go_zero(self) -> bool {
-        self.since_1970() == GO_ZERO_SINCE_1970
+        // Most times are far from it, whatever their offset.
+        self.local.year() < 2 && self.since_1970() == GO_ZERO_SINCE_1970
     }
 }
 
