@@ -49,48 +49,52 @@ fn written<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Body> {
 
 /// Where the JSON goes: a buffer, and behind it, once it was full, the compression.
 struct Writer {
-    text: Vec<u8>,
+    /// Not a `Vec`, which would look for room a second time for each of many short words.
+    text: Box<[u8]>,
+    length: usize,
     gzip: Option<Gzip>,
 }
 
 impl Writer {
     fn new() -> Self {
-        Self { text: Vec::with_capacity(GZIP_OVER), gzip: None }
-    }
-
-    fn room(&self) -> usize {
-        self.text.capacity() - self.text.len()
+        Self { text: vec![0; GZIP_OVER].into(), length: 0, gzip: None }
     }
 
     #[cold]
     fn write_beyond_room(&mut self, mut text: &[u8]) -> io::Result<()> {
-        while text.len() > self.room() {
-            let (now, later) = text.split_at(self.room());
-            self.text.extend_from_slice(now);
+        while text.len() > self.text.len() - self.length {
+            let (now, later) = text.split_at(self.text.len() - self.length);
+            self.text[self.length..].copy_from_slice(now);
+            self.length = self.text.len();
             self.make_room()?;
             text = later;
         }
-        self.text.extend_from_slice(text);
+        self.text[self.length..][..text.len()].copy_from_slice(text);
+        self.length += text.len();
         Ok(())
     }
 
     fn make_room(&mut self) -> io::Result<()> {
-        if self.text.capacity() < PIECE {
-            self.text.reserve_exact(PIECE - self.text.len());
+        if self.text.len() < PIECE {
+            let mut longer = vec![0; PIECE];
+            longer[..self.length].copy_from_slice(&self.text);
+            self.text = longer.into();
             return Ok(());
         }
         let gzip = self.gzip.get_or_insert_with(Gzip::new);
         gzip.pack(&self.text, FlushCompress::None)?;
-        self.text.clear();
+        self.length = 0;
         Ok(())
     }
 
     fn finish(self) -> io::Result<Body> {
-        if self.gzip.is_none() && self.text.len() <= GZIP_OVER {
-            return Ok(Body::Plain(self.text));
+        let mut text = Vec::from(self.text);
+        text.truncate(self.length);
+        if self.gzip.is_none() && self.length <= GZIP_OVER {
+            return Ok(Body::Plain(text));
         }
         let mut gzip = self.gzip.unwrap_or_else(Gzip::new);
-        gzip.pack(&self.text, FlushCompress::Finish)?;
+        gzip.pack(&text, FlushCompress::Finish)?;
         Ok(Body::Gzip(gzip.packed))
     }
 }
@@ -103,10 +107,12 @@ impl Write for Writer {
 
     #[inline]
     fn write_all(&mut self, text: &[u8]) -> io::Result<()> {
-        if text.len() > self.room() {
+        let end = self.length + text.len();
+        let Some(room) = self.text.get_mut(self.length..end) else {
             return self.write_beyond_room(text);
-        }
-        self.text.extend_from_slice(text);
+        };
+        room.copy_from_slice(text);
+        self.length = end;
         Ok(())
     }
 
@@ -202,7 +208,7 @@ mod tests {
         let mut writer = Writer::new();
         for _ in 0..100_000 {
             writer.write_all(b"0123456789").unwrap();
-            assert!(writer.text.capacity() <= PIECE);
+            assert!(writer.text.len() <= PIECE);
         }
         let Body::Gzip(packed) = writer.finish().unwrap() else { panic!("it is long") };
         assert!(packed.capacity() < 2 * PIECE, "{}", packed.capacity());
