@@ -34,7 +34,7 @@ const RACES: [&str; 4] =
 fn main() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let payloads = Payloads::new();
-    println!("## Requests: client and server on one thread");
+    println!("## Requests");
     let site = Site { state: state(PEERS), events: Arc::default() };
     races(&runtime, &payloads, "a bare hyper server", || Target {
         url: format!("http://{}", runtime.block_on(serve(site))),

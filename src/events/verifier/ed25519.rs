@@ -16,7 +16,7 @@ use crate::values::{Timestamp, since_1970};
 /// How old an event may be, and how far in the future: 5 minutes each.
 pub const DEFAULT_TIME_WINDOW: Duration = Duration::from_secs(5 * 60);
 
-/// How many nonces are remembered at most: 65,536, in about 6 MiB. That is 109
+/// How many nonces are remembered at most: 65,536, in 10 MiB at most. That is 109
 /// events a second over the ten minutes for which a nonce is remembered by default.
 pub const DEFAULT_NONCE_CAPACITY: usize = 65_536;
 

@@ -47,7 +47,7 @@ impl Nonces {
 
     pub(super) fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity.max(1);
-        self.evict();
+        self.evict(0);
     }
 
     /// How many nonces were forgotten before their time.
@@ -102,8 +102,9 @@ impl Nonces {
             Entry::Occupied(spent) => return Some(*spent.get()),
             Entry::Vacant(free) => free.insert(signed),
         };
+        // Before it comes to the others, for whom there is just room.
+        self.evict(1);
         self.order.push_back(Spent { nonce, expires });
-        self.evict();
         None
     }
 
@@ -114,8 +115,9 @@ impl Nonces {
         }
     }
 
-    fn evict(&mut self) {
-        while self.order.len() > self.capacity {
+    /// Makes room for `more` nonces.
+    fn evict(&mut self, more: usize) {
+        while self.order.len() + more > self.capacity {
             self.forget_oldest();
             self.evicted += 1;
         }
@@ -252,6 +254,25 @@ mod tests {
         assert_eq!(nonces.spend("n", b"one", 199, 200), Ok(Verdict::Redelivered));
         assert_eq!(nonces.spend("n", b"two", 199, 200), Err(VerifyError::NonceReused));
         assert_eq!(nonces.spend("n", b"two", 200, 300), Ok(Verdict::New));
+    }
+
+    #[test]
+    fn the_memory_of_a_full_store_is_bounded_however_many_nonces_pass() {
+        const CAPACITY: usize = 4096;
+        let mut nonces = Nonces::new(CAPACITY);
+        let mut pass = |numbers: std::ops::Range<usize>| {
+            for number in numbers {
+                nonces.spend(&number.to_string(), b"", 0, 1).unwrap();
+            }
+            (nonces.spent.capacity(), nonces.order.capacity())
+        };
+        let (_, order) = pass(0..CAPACITY);
+        assert_eq!(order, CAPACITY, "there is room for all and no more");
+        // The gaps that the forgotten ones leave make the table double, once.
+        let (spent, _) = pass(CAPACITY..50 * CAPACITY);
+        assert!(spent <= 4 * CAPACITY, "{spent}");
+        let (spent, order) = pass(50 * CAPACITY..300 * CAPACITY);
+        assert!(spent <= 4 * CAPACITY && order == CAPACITY, "{spent} {order}");
     }
 
     #[test]
