@@ -29,7 +29,7 @@ fn issue5_1_nothing_is_lost_over_kills() {
 }
 
 #[test]
-fn words_that_are_not_understood_end_with_2_and_the_usage() {
+fn words_that_are_not_understood_end_with_2_and_say_where_the_usage_is() {
     for words in [
         &["--seed"][..],
         &["--seed", "x"],
@@ -40,6 +40,12 @@ fn words_that_are_not_understood_end_with_2_and_the_usage() {
     ] {
         let output = lab(words);
         assert_eq!(output.status.code(), Some(2), "{words:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("usage: cargo xtask chaos"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.trim_end().ends_with("(cargo xtask chaos --help)"), "{said}");
+    }
+    for words in [&["--help"][..], &["--seed", "1", "-h"]] {
+        let output = lab(words);
+        assert!(output.status.success() && output.stderr.is_empty(), "{words:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("\n  --seed N "), "{words:?}");
     }
 }
