@@ -1,7 +1,8 @@
 //! Calls over loopback: beside the same by hand with reqwest, and beside the generated
 //! client without what this crate adds to it.
 //!
-//! Client and server share one thread, so a figure is the cost of both.
+//! Client and bare server share one thread, so a figure is the cost of both; the mock has a
+//! thread of its own.
 //!
 //! `cargo bench -p plexsphere-lab --features contestants --bench requests`
 
