@@ -69,6 +69,7 @@ fn run(arguments: &[String]) -> Result<bool, String> {
         }
         ["try-spec", file] => try_spec::run(&repo, file).map(|said| report::say(&said)),
         [task, ..] if lab::TASKS.contains(task) => lab::run(&repo, &words),
+        ["--help" | "-h"] => Ok(report::say(USAGE)),
         ["tidy"] => tidy::run(&repo).map(|lines| report::show(&lines)),
         ["tidy", "--json"] => tidy::run(&repo).map(|lines| report::show_json(&lines)),
         _ => Err(USAGE.to_owned()),
