@@ -35,7 +35,6 @@ where
     }
 }
 
-#[derive(Debug, PartialEq)]
 enum Body {
     Plain(Vec<u8>),
     Gzip(Vec<u8>),
